@@ -1,0 +1,95 @@
+// Package blob is the contract between granary and a store of bytes.
+//
+// A blob is written once under a random id, never changed, and deleted at the
+// end. The id is not the hash of the content: bytes stream straight to their
+// final place while they are hashed, and a late delete can't hit newer bytes.
+// Which content a blob holds, and who needs it, is the business of references
+// in the key-value store; this package knows nothing of them.
+package blob
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+)
+
+var (
+	// ErrNotFound is returned when no blob has the id.
+	ErrNotFound = errors.New("blob: not found")
+	// ErrNoSpace is returned when the store's volume or quota is full. Nothing
+	// was stored.
+	ErrNoSpace = errors.New("blob: no space left")
+	// ErrUnavailable is returned when the store could not be asked: time-out,
+	// refused connection, throttled beyond the retries.
+	ErrUnavailable = errors.New("blob: store unavailable")
+	// ErrInvalidID is returned for an id that [NewID] did not make.
+	ErrInvalidID = errors.New("blob: invalid id")
+	// ErrExists is returned by Create for an id that was used before.
+	ErrExists = errors.New("blob: id in use")
+	// ErrTooLarge is returned when a body is longer than the caller allows, or
+	// than the store can hold in one object.
+	ErrTooLarge = errors.New("blob: too large")
+)
+
+// Info is what a store says of a blob.
+type Info struct {
+	ID       ID
+	Size     int64
+	Modified time.Time // by the store's clock
+}
+
+// Store keeps blobs. All methods may be called concurrently.
+type Store interface {
+	// Create begins a blob. Nothing is visible before Commit returns nil, and
+	// then it is durable. size is the length in bytes if known, else -1; a
+	// store may use it to choose how it writes.
+	Create(ctx context.Context, id ID, size int64) (Writer, error)
+	// Open returns the bytes from offset on, length of them, -1 for the rest.
+	// The reader ends where the blob ends. An offset at or beyond the end
+	// gives an empty reader. Readers may implement [io.WriterTo]; copy with
+	// [io.Copy], so that a file reaches a socket by sendfile.
+	Open(ctx context.Context, id ID, offset, length int64) (io.ReadCloser, error)
+	// Stat returns size and time, or ErrNotFound.
+	Stat(ctx context.Context, id ID) (Info, error)
+	// Delete removes a blob; a missing one is no error.
+	Delete(ctx context.Context, id ID) error
+	// List yields committed blobs whose [ID.Path] begins with prefix, in any
+	// order. It pages by itself and yields one error, last.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+}
+
+// Writer receives the bytes of one blob. It is used by one goroutine. Exactly
+// one of Commit and Abort ends it; Abort after Commit does nothing.
+type Writer interface {
+	io.Writer
+	// Commit makes what was written durable and visible.
+	Commit(ctx context.Context) error
+	// Abort drops what was written. What it can't drop now is left to the
+	// store's own clean-up.
+	Abort(ctx context.Context) error
+}
+
+// Presigner is implemented by stores whose blobs clients can fetch themselves.
+type Presigner interface {
+	// Presign returns a URL that answers GET and HEAD for a while.
+	Presign(ctx context.Context, id ID, ttl time.Duration, header Header) (string, error)
+}
+
+// Header is what a presigned answer shall say of itself.
+type Header struct {
+	ContentType        string
+	ContentDisposition string
+	CacheControl       string
+}
+
+// Presign asks s for a URL; ok is false where s can't make one.
+func Presign(ctx context.Context, s Store, id ID, ttl time.Duration, h Header) (url string, ok bool, err error) {
+	p, ok := s.(Presigner)
+	if !ok {
+		return "", false, nil
+	}
+	url, err = p.Presign(ctx, id, ttl, h)
+	return url, err == nil, err
+}

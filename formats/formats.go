@@ -1,0 +1,283 @@
+// Package formats is the contract of a package format. A [Format] knows one
+// ecosystem and nothing of storage, upstreams, users or groups.
+//
+// Every request of every ecosystem is one of five things ([Kind]): a file
+// (opaque bytes), a document (rendered from many records), a write, a delete,
+// or a small call (login, search). A format says how a path is read ([Format]
+// Route), how an upload becomes records (Accept), how an upstream document
+// becomes records ([Indexer] Parse) and how records become documents (Render).
+// What kind of repository asks — hosted, cache, group, a snapshot — it never
+// learns; that is written once, in package repo.
+package formats
+
+import (
+	"context"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+
+	"granary/digest"
+)
+
+// Format is what every ecosystem provides. Implementations are stateless and
+// used concurrently.
+type Format interface {
+	// Name is the format as REST clients spell it, such as "golang".
+	Name() string
+	// Route reads a request below the repository. It does no I/O and must not
+	// panic on any input. false: the format has no such path or method; the
+	// client is answered 404 or, if another method would do, 405.
+	Route(Req) (Op, bool)
+	// Accept turns the body of a Write into records, or says by tx.Delete
+	// which records a Delete removes (up is nil then). It checks everything
+	// before the first tx.Put; what it returns as an error has changed nothing.
+	Accept(ctx context.Context, op Op, up *Upload, tx Tx) error
+}
+
+// Indexer is implemented by formats with documents that are rendered from
+// records. Scopes of other formats carry no stamp and no publications.
+type Indexer interface {
+	Format
+	// Entry names the upstream document, relative to the upstream's base,
+	// whose change means that the records of the scope have changed.
+	Entry(scope string) string
+	// Parse yields the scope's records as an upstream tells them, in ascending
+	// order of [Record.Name], reading Entry and what it leads to from src. It
+	// yields one error, last. An upstream without the scope is ErrNotFound.
+	Parse(ctx context.Context, scope string, src Source) iter.Seq2[Record, error]
+	// Render writes all documents of the scope. recs is in ascending order of
+	// Name and must be read to its end or its error returned.
+	Render(ctx context.Context, scope string, recs iter.Seq2[Record, error], pub Pub) error
+	// Renderer changes whenever Render would make other bytes of the same
+	// records: publications of other renderers are not served.
+	Renderer() string
+}
+
+// Req is what routing may look at. Path is below the repository, decoded once,
+// without leading slash, empty or dot segments; Slash tells whether it ended
+// in one.
+type Req struct {
+	Method string
+	Path   string
+	Slash  bool
+	Query  url.Values
+	Header http.Header
+}
+
+// Kind is what a request is.
+type Kind uint8
+
+// The kinds of requests.
+const (
+	File   Kind = iota + 1 // bytes of the record at Scope, Name
+	Doc                    // Path within the publication of Scope
+	Write                  // an upload, given to Accept
+	Delete                 // a removal, given to Accept without a body
+	Call                   // given to the format's Caller
+)
+
+// Verb is the right that a request needs.
+type Verb string
+
+// The rights on a repository.
+const (
+	VerbRead   Verb = "read"
+	VerbWrite  Verb = "write"
+	VerbDelete Verb = "delete"
+)
+
+// Op is a routed request.
+type Op struct {
+	Kind  Kind
+	Label string // "list", "module zip": name in metrics and audit; one of few
+	Scope string // set of records that the answer depends on; "" is a scope too
+	Name  string // File, Delete: record within Scope
+	Path  string // Doc: file within the publication; File in a cache: path at the upstream, "" = Scope/Name
+	Sum   digest.Sums
+	Fixed bool // bytes at this name never change
+	// Missing, for a Doc: an empty scope is answered as an empty document
+	// instead of not found. Rendering is asked for no record then.
+	Missing bool
+	Verb    Verb // set for a Call; else it follows from Kind
+}
+
+// Needs returns the right that the operation needs.
+func (o Op) Needs() Verb {
+	switch {
+	case o.Verb != "":
+		return o.Verb
+	case o.Kind == Write:
+		return VerbWrite
+	case o.Kind == Delete:
+		return VerbDelete
+	default:
+		return VerbRead
+	}
+}
+
+// Key returns Scope/Name, the record's full name.
+func (o Op) Key() string { return Join(o.Scope, o.Name) }
+
+// Upstream returns the path that a cache asks for a File.
+func (o Op) Upstream() string {
+	if o.Path != "" {
+		return o.Path
+	}
+	return o.Key()
+}
+
+// Record is one file, version, tag or pointer. Scope and Name together are
+// unique; merging and rendering go by Name within a scope.
+type Record struct {
+	Scope string
+	Name  string // below the scope, non-empty; last segment begins with ":" if it has no bytes of its own
+	Path  string // where clients fetch the file if not at Scope/Name
+	URL   string // upstream location if not base+Path; absolute or relative to the entry document
+	Type  string // media type of the bytes
+	Sums  digest.Sums
+	Size  int64
+	Time  time.Time // when these bytes were published here
+	Move  bool      // made to be overwritten (tag, pointer); exempt from the conflict policy
+	Meta  []byte    // the format's own bytes; the core never looks inside
+}
+
+// Key returns Scope/Name.
+func (r Record) Key() string { return Join(r.Scope, r.Name) }
+
+// Join puts a scope and a name together.
+func Join(scope, name string) string {
+	if scope == "" {
+		return name
+	}
+	return scope + "/" + name
+}
+
+// Upload is the body of a write with what was said about it.
+type Upload struct {
+	Header http.Header
+	Query  url.Values
+	Body   io.Reader
+	Size   int64 // -1 if unknown
+	// Repository is the name in the URL, for answers that carry it.
+	Repository string
+}
+
+// Tx collects what an upload does. Nothing is visible before Accept returns
+// nil; then blobs are stored, records written in the order of Put (the first
+// one decides a conflict and should be the one with the package's bytes),
+// deletions made, and the scopes stamped.
+type Tx interface {
+	// Blob reads r to its end, hashing BLAKE3, SHA-256 and what else is asked.
+	// Memory is bounded whatever the size. Bytes that no Put names are dropped.
+	Blob(ctx context.Context, r io.Reader, also ...digest.Algorithm) (Blob, error)
+	// Put writes a record with the bytes of b, or without bytes if b is nil.
+	// Size, Sums and Time are filled in.
+	Put(rec Record, b Blob)
+	// Delete removes a record; the client hears not found if none of the
+	// deletions of the operation met a record.
+	Delete(scope, name string)
+	// Records yields what the scope holds now, read consistently.
+	Records(ctx context.Context, scope string) iter.Seq2[Record, error]
+}
+
+// Blob is uploaded bytes that may be read again before they are published.
+type Blob interface {
+	io.ReaderAt
+	Size() int64
+	Sums() digest.Sums
+}
+
+// Source reads documents of an upstream.
+type Source interface {
+	// Open returns the document at a path relative to the upstream's base, or
+	// an absolute URL that the upstream named. With sum its bytes are checked
+	// before any are returned. ErrNotFound if the upstream has none.
+	Open(ctx context.Context, path string, sum digest.Sums) (io.ReadCloser, error)
+}
+
+// Pub receives the documents of one publication. It becomes visible as a
+// whole, or not at all.
+type Pub interface {
+	// Create begins a document and ends the one before it.
+	Create(path, contentType string) (io.Writer, error)
+	// URL returns a stand-in for the absolute URL of a path in the
+	// repository; it is replaced when the document is sent.
+	URL(path string) string
+}
+
+// Content is a record ready to be sent.
+type Content struct {
+	Record
+	// Open returns the bytes from offset on, n of them, -1 for the rest.
+	Open func(ctx context.Context, offset, n int64) (io.ReadCloser, error)
+	// Inline holds the bytes of small files; Open is set all the same.
+	Inline []byte
+	// Fixed: the bytes at this name never change.
+	Fixed bool
+	// BlobID is the id in the store, "" for inline bytes.
+	BlobID string
+	// Expand, for documents: replace the stand-ins of Pub.URL while sending.
+	// Size and Sums are then those of the stored form.
+	Expand bool
+	// Warning, if set, is told to the client: "110 - \"stale\"", for instance.
+	Warning string
+}
+
+// Entry is a line of a directory listing.
+type Entry struct {
+	Name  string // last segment
+	Dir   bool
+	Count int64 // of files below, for a directory
+	Size  int64 // bytes, for a directory those below
+	Time  time.Time
+	File  *Record // nil for a directory
+}
+
+// View is what a repository answers, whatever kind it is.
+type View interface {
+	// Stamp: equal stamps mean equal records. "" if the scope never had any.
+	Stamp(ctx context.Context, scope string) (string, error)
+	// Records yields the scope's records in ascending order of Name.
+	Records(ctx context.Context, scope string) iter.Seq2[Record, error]
+	// Open finds the file that op asks for. ErrNotFound, or why it could not
+	// be told.
+	Open(ctx context.Context, op Op) (*Content, error)
+	// Dir yields what lies in a directory ("" is the root): directories first,
+	// then files, each in order of their names.
+	Dir(ctx context.Context, dir string) iter.Seq2[Entry, error]
+}
+
+// Caller is implemented by formats with calls of their own.
+type Caller interface {
+	Call(w http.ResponseWriter, r *http.Request, op Op, view View) error
+}
+
+// Verifier is implemented by formats whose files a cache can check before they
+// become visible, beyond the digests that a document promised.
+type Verifier interface {
+	// Verify returns an error wrapping digest.ErrMismatch or ErrBadPackage if
+	// the bytes are not what op asks for. src reaches the same upstream.
+	Verify(ctx context.Context, op Op, b Blob, src Source) error
+	// Verifies tells whether Verify looks at what op names, so that other
+	// files can be passed on while they arrive.
+	Verifies(op Op) bool
+}
+
+// Mutable is implemented by formats that say of an upstream path whether its
+// bytes may change; without it [Op].Fixed decides.
+type Mutable interface {
+	Mutable(upstreamPath string) bool
+}
+
+// Failer is implemented by formats whose clients understand an error body of
+// their own. It returns false to leave the answer to the caller.
+type Failer interface {
+	Fail(w http.ResponseWriter, r *http.Request, status int, message string) bool
+}
+
+// Titler is implemented by formats that write a Content-Disposition.
+type Titler interface {
+	Disposition(op Op) (filename string, ok bool)
+}

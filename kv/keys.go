@@ -1,0 +1,171 @@
+package kv
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+)
+
+// The key space, whole; keys are put together here and nowhere else.
+//
+//	cfg/<kind>               <id>                     configuration; every node caches all of it
+//	cfg/name                 <name>                   a repository's name → its id
+//	cfg/epoch                -                        changes with every change of configuration
+//	a/<repo>/<shard>         <scope>//<name>          record
+//	a/<repo>/<shard>         <dir>//\x01<child>       directory marker, before all records of its scope
+//	h/<repo>/<shard>         <scope>//<name>//<since> what an overwrite or a delete replaced
+//	t/<repo>/<shard>         <scope>//<name>          last access; the only blind one, expiring
+//	i/<repo>/<shard>         <scope>//stamp           stamp of a scope
+//	i/<repo>/<shard>         <scope>//pub/<key>       publication
+//	i/<repo>/<shard>         <scope>//doc/<path>      upstream document, or that there is none
+//	b/<store>/<2 hex>        <BLAKE3 hex>             reference to a blob
+//	u/<repo>/<2 hex>         <uuid>                   upload session
+//	u/<repo>/<2 hex>         <uuid>//<part>           its parts
+//	n                        <node id>                node
+//	l/<2 hex>                <name>                   lease
+//	k/open, k/done           <task id>                task
+//	k/<task id>              <shard>                  task shard
+//	c/<repo>                 <node id>                counters
+//
+// A shard is hash(scope) modulo the repository's fixed number of shards, so
+// that all records of a scope share a partition. Scopes and names have no
+// empty segments and no control characters, so that "//" and \x01 are ours.
+
+const (
+	sep    = "//"
+	marker = "\x01"
+)
+
+// Config names a configuration document of a kind: repo, store, user, role,
+// setting, key, dead, name.
+func Config(kind, id string) Key { return Key{"cfg/" + kind, id} }
+
+// ConfigPartition holds all documents of a kind.
+func ConfigPartition(kind string) string { return "cfg/" + kind }
+
+// Epoch is the key whose version changes with every change of configuration.
+func Epoch() Key { return Key{"cfg/epoch", "-"} }
+
+// Space builds the keys of one repository.
+type Space struct {
+	Repo   string // the id that never changes
+	Shards int    // fixed when the repository is made
+}
+
+// Shard returns the shard of a scope.
+func (s Space) Shard(scope string) int {
+	h := fnv.New64a()
+	h.Write([]byte(scope)) //nolint:errcheck // hash.Hash never returns an error
+	x := h.Sum64()
+	return int((x ^ x>>32) % uint64(max(1, s.Shards)))
+}
+
+func (s Space) partition(letter string, shard int) string {
+	return fmt.Sprintf("%s/%s/%04x", letter, s.Repo, shard)
+}
+
+// Records is the partition of a shard of records.
+func (s Space) Records(shard int) string { return s.partition("a", shard) }
+
+// History is the partition of a shard of history.
+func (s Space) History(shard int) string { return s.partition("h", shard) }
+
+// Access is the partition of a shard of last accesses.
+func (s Space) Access(shard int) string { return s.partition("t", shard) }
+
+// Index is the partition of a shard of stamps, publications and upstream documents.
+func (s Space) Index(shard int) string { return s.partition("i", shard) }
+
+// Record names a record.
+func (s Space) Record(scope, name string) Key {
+	return Key{s.Records(s.Shard(scope)), scope + sep + name}
+}
+
+// Marker names the marker of directory child in dir.
+func (s Space) Marker(dir, child string) Key {
+	return Key{s.Records(s.Shard(dir)), dir + sep + marker + child}
+}
+
+// Replaced names the history of a record that was written at since.
+func (s Space) Replaced(scope, name string, since int64) Key {
+	return Key{s.History(s.Shard(scope)), fmt.Sprintf("%s%s%s%s%016x", scope, sep, name, sep, since)}
+}
+
+// Accessed names the last access of a record.
+func (s Space) Accessed(scope, name string) Key {
+	return Key{s.Access(s.Shard(scope)), scope + sep + name}
+}
+
+// Stamp names the stamp of a scope.
+func (s Space) Stamp(scope string) Key {
+	return Key{s.Index(s.Shard(scope)), scope + sep + "stamp"}
+}
+
+// Publication names a publication of a scope by its key.
+func (s Space) Publication(scope, key string) Key {
+	return Key{s.Index(s.Shard(scope)), scope + sep + "pub/" + key}
+}
+
+// Document names an upstream document of a scope.
+func (s Space) Document(scope, path string) Key {
+	return Key{s.Index(s.Shard(scope)), scope + sep + "doc/" + path}
+}
+
+// ScopeRange bounds the records and markers of a scope, markers first.
+func ScopeRange(scope string) (from, to string) { return scope + sep, scope + "/0" }
+
+// NamesRange bounds the records of a scope without its markers, those whose
+// name is at least from.
+func NamesRange(scope, name string) (from, to string) {
+	return scope + sep + max(name, "\x02"), scope + "/0"
+}
+
+// MarkersRange bounds the markers of a directory, those of child on.
+func MarkersRange(dir, child string) (from, to string) {
+	return dir + sep + marker + child, dir + sep + "\x02"
+}
+
+// TreeRange bounds, within one shard, the records and markers of a directory
+// and of all below it; "" is everything.
+func TreeRange(dir string) (from, to string) {
+	if dir == "" {
+		return "", ""
+	}
+	return dir + "/", dir + "0"
+}
+
+// SplitRecord takes the sort key of a record, or of a marker, apart. For a
+// marker scope is the directory and name the child.
+func SplitRecord(sort string) (scope, name string, isMarker bool) {
+	scope, name, _ = strings.Cut(sort, sep)
+	name, isMarker = strings.CutPrefix(name, marker)
+	return scope, name, isMarker
+}
+
+// Reference names the reference to content in a store by its BLAKE3 in hex.
+func Reference(store, hash string) Key {
+	return Key{"b/" + store + "/" + hash[:min(2, len(hash))], hash}
+}
+
+// ReferencePartition holds the references whose hash begins with prefix, two
+// hex digits.
+func ReferencePartition(store, prefix string) string { return "b/" + store + "/" + prefix }
+
+// Node names a node's record.
+func Node(id string) Key { return Key{"n", id} }
+
+// NodePartition holds all nodes.
+const NodePartition = "n"
+
+// Lease names a lease.
+func Lease(name string) Key {
+	h := fnv.New32a()
+	h.Write([]byte(name)) //nolint:errcheck // hash.Hash never returns an error
+	return Key{fmt.Sprintf("l/%02x", h.Sum32()&0xff), name}
+}
+
+// Counter names a node's share of a repository's counters.
+func Counter(repo, node string) Key { return Key{CounterPartition(repo), node} }
+
+// CounterPartition holds the counters of a repository.
+func CounterPartition(repo string) string { return "c/" + repo }
