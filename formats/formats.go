@@ -41,7 +41,8 @@ type Format interface {
 type Indexer interface {
 	Format
 	// Entry names the upstream document, relative to the upstream's base,
-	// whose change means that the records of the scope have changed.
+	// whose change means that the records of the scope have changed; "" for a
+	// scope that has no documents, only files.
 	Entry(scope string) string
 	// Parse yields the scope's records as an upstream tells them, in ascending
 	// order of [Record.Name], reading Entry and what it leads to from src. It
@@ -132,15 +133,19 @@ func (o Op) Upstream() string {
 // unique; merging and rendering go by Name within a scope.
 type Record struct {
 	Scope string
-	Name  string // below the scope, non-empty; last segment begins with ":" if it has no bytes of its own
-	Path  string // where clients fetch the file if not at Scope/Name
-	URL   string // upstream location if not base+Path; absolute or relative to the entry document
-	Type  string // media type of the bytes
-	Sums  digest.Sums
-	Size  int64
-	Time  time.Time // when these bytes were published here
-	Move  bool      // made to be overwritten (tag, pointer); exempt from the conflict policy
-	Meta  []byte    // the format's own bytes; the core never looks inside
+	// Name is below the scope, non-empty. Its last segment begins with ":" if
+	// the record has no bytes of its own; such records are not browsed. That
+	// holds for an [Indexer] only: to other formats, which have nothing but
+	// files, it is a character like any other.
+	Name string
+	Path string // where clients fetch the file if not at Scope/Name
+	URL  string // upstream location if not base+Path; absolute or relative to the entry document
+	Type string // media type of the bytes
+	Sums digest.Sums
+	Size int64
+	Time time.Time // when these bytes were published here
+	Move bool      // made to be overwritten (tag, pointer); the conflict policy does not judge a Put that says so
+	Meta []byte    // the format's own bytes; the core never looks inside
 }
 
 // Key returns Scope/Name.
@@ -170,7 +175,8 @@ type Upload struct {
 // deletions made, and the scopes stamped.
 type Tx interface {
 	// Blob reads r to its end, hashing BLAKE3, SHA-256 and what else is asked.
-	// Memory is bounded whatever the size. Bytes that no Put names are dropped.
+	// Memory is bounded whatever the size, and for all blobs of the upload
+	// together. Bytes that no Put names are dropped.
 	Blob(ctx context.Context, r io.Reader, also ...digest.Algorithm) (Blob, error)
 	// Put writes a record with the bytes of b, or without bytes if b is nil.
 	// Size, Sums and Time are filled in.
@@ -178,6 +184,9 @@ type Tx interface {
 	// Delete removes a record; the client hears not found if none of the
 	// deletions of the operation met a record.
 	Delete(scope, name string)
+	// Record returns one record as it is now, read consistently, or
+	// ErrNotFound.
+	Record(ctx context.Context, scope, name string) (Record, error)
 	// Records yields what the scope holds now, read consistently.
 	Records(ctx context.Context, scope string) iter.Seq2[Record, error]
 }
@@ -221,6 +230,8 @@ type Content struct {
 	// Expand, for documents: replace the stand-ins of Pub.URL while sending.
 	// Size and Sums are then those of the stored form.
 	Expand bool
+	// Gzip, if set, is the same bytes compressed, with sums and size of its own.
+	Gzip *Content
 	// Warning, if set, is told to the client: "110 - \"stale\"", for instance.
 	Warning string
 }

@@ -1,0 +1,85 @@
+package formats
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+)
+
+// Substituter is implemented by formats that can answer for a file that is not
+// there from something that is: "x.sha256" from the digests of "x".
+type Substituter interface {
+	// Substitute names what to try after op, a File, was not found; it is
+	// asked once, not about its own answer. Like Route it does no I/O.
+	Substitute(op Op) (Op, bool)
+}
+
+// Substitute asks f; false where it has no substitutes, op is no File, or err,
+// what op met, is anything but ErrNotFound.
+func Substitute(f Format, op Op, err error) (Op, bool) {
+	s, ok := f.(Substituter)
+	if !ok || op.Kind != File || !errors.Is(err, ErrNotFound) {
+		return Op{}, false
+	}
+	return s.Substitute(op)
+}
+
+// Answerer is implemented by formats whose clients expect something else after
+// a write than 201 with the first record as a REST artifact.
+type Answerer interface {
+	// Answer writes the whole answer to a Write that succeeded. records are
+	// those that Accept put, as they were stored. It returns false, with
+	// nothing written, to leave the answer to the caller.
+	Answer(w http.ResponseWriter, r *http.Request, op Op, records []Record) bool
+}
+
+// Pager is implemented by views that can begin a directory in its middle.
+type Pager interface {
+	// DirAfter is Dir without the entries up to and including after: the name
+	// of an entry, with a slash at its end if that is a directory. after need
+	// not exist; "" is the beginning.
+	DirAfter(ctx context.Context, dir, after string) iter.Seq2[Entry, error]
+}
+
+// DirAfter lists a directory from the middle on; a view that is no Pager is
+// read from the beginning.
+func DirAfter(ctx context.Context, v View, dir, after string) iter.Seq2[Entry, error] {
+	if p, ok := v.(Pager); ok {
+		return p.DirAfter(ctx, dir, after)
+	}
+	return func(yield func(Entry, error) bool) {
+		for e, err := range v.Dir(ctx, dir) {
+			if err == nil && !e.After(after) {
+				continue
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Cursor returns what DirAfter takes to go on behind the entry.
+func (e Entry) Cursor() string {
+	if e.Dir {
+		return e.Name + "/"
+	}
+	return e.Name
+}
+
+// After tells whether a listing has the entry behind the cursor: directories
+// come first.
+func (e Entry) After(cursor string) bool {
+	if cursor == "" {
+		return true
+	}
+	name, dir := cursor, false
+	if cursor[len(cursor)-1] == '/' {
+		name, dir = cursor[:len(cursor)-1], true
+	}
+	if e.Dir != dir {
+		return dir
+	}
+	return e.Name > name
+}
