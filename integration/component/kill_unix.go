@@ -1,0 +1,8 @@
+//go:build unix
+
+package component
+
+import "syscall"
+
+// killGroup ends a process and what it started.
+func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }

@@ -1,0 +1,256 @@
+package component
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// readyWithin bounds the start of a server on a machine busy with other tests.
+const readyWithin = 90 * time.Second
+
+// command is how a server is started on a port of 127.0.0.1.
+type command struct {
+	name string
+	// args is the program and its arguments; dir is a directory of the
+	// server's own, removed when it has stopped.
+	args func(port int, dir string) []string
+	dirs []string // made in it before the start
+	// path answers an HTTP GET, whatever the status, once the server is ready.
+	path string
+}
+
+// process is a running server.
+type process struct {
+	endpoint string // http://127.0.0.1:port
+	dir      string
+	pid      int
+	output   tail
+	done     chan struct{} // closed when the process was waited for; err is set then
+	err      error
+}
+
+// launch starts c on a free port. The port is found by asking for one and
+// letting it go, so that somebody else may take it: a server that ends while it
+// starts is given another.
+func launch(ctx context.Context, c command) (*process, error) {
+	var err error
+	for range 3 {
+		var port int
+		if port, err = freePort(ctx); err != nil {
+			return nil, err
+		}
+		var p *process
+		if p, err = spawn(c, port); err != nil {
+			return nil, err
+		}
+		if err = p.ready(ctx, c.path); err == nil {
+			return p, nil
+		}
+		p.stop()
+		err = fmt.Errorf("%s: %w; its output:\n%s", c.name, err, p.output.String())
+		if !errors.Is(err, errEnded) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func freePort(ctx context.Context) (int, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	return port, l.Close()
+}
+
+// spawn starts c in a process group of its own. The goroutine that starts it
+// keeps its thread until the process has ended: Linux kills the process when
+// the thread dies that made it, not only when the tests do.
+func spawn(c command, port int) (*process, error) {
+	dir, err := os.MkdirTemp("", "granary-component-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for %s: %w", c.name, err)
+	}
+	for _, d := range c.dirs {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			return nil, fmt.Errorf("make a directory for %s: %w", c.name, err)
+		}
+	}
+	args := c.args(port, dir)
+	cmd := exec.Command(args[0], args[1:]...) //nolint:gosec,noctx // the arguments are ours; stop ends it
+	cmd.Dir = dir
+	cmd.SysProcAttr = ownGroup()
+	cmd.WaitDelay = 5 * time.Second
+	p := &process{endpoint: "http://127.0.0.1:" + strconv.Itoa(port), dir: dir, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &p.output, &p.output
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer close(p.done)
+		err := cmd.Start()
+		if err == nil {
+			p.pid = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			p.err = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, fmt.Errorf("start %s: %w", c.name, err)
+	}
+	return p, nil
+}
+
+var errEnded = errors.New("ended while it started")
+
+// ready waits until the server answers.
+func (p *process) ready(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	tick := time.NewTicker(30 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.done:
+			return fmt.Errorf("%w: %v", errEnded, p.err)
+		case <-ctx.Done():
+			return fmt.Errorf("not ready on %s: %w", p.endpoint, ctx.Err())
+		case <-tick.C:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.endpoint+path, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			continue
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		select {
+		case <-p.done: // what answered was somebody else on our port
+			return fmt.Errorf("%w: %v", errEnded, p.err)
+		default:
+			return nil
+		}
+	}
+}
+
+// stop kills the process group, waits for the process and removes its files.
+func (p *process) stop() {
+	select {
+	case <-p.done: // the pid may be another's by now
+	default:
+		killGroup(p.pid)
+		<-p.done
+	}
+	_ = os.RemoveAll(p.dir)
+}
+
+// shared are the servers of this test binary, by name; nil without [Run].
+var shared struct {
+	mu      sync.Mutex // guards running, not the servers in it
+	running map[string]*once
+}
+
+// once is one server that is started by the first test that asks.
+type once struct {
+	sync.Once
+	p   *process
+	err error
+}
+
+// Run runs the tests of a binary, lets them share servers, and stops these
+// when it returns what the binary should exit with.
+func Run(m interface{ Run() int }) int {
+	shared.mu.Lock()
+	shared.running = map[string]*once{}
+	shared.mu.Unlock()
+	defer func() {
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		for _, o := range shared.running {
+			if o.p != nil {
+				o.p.stop()
+			}
+		}
+		shared.running = nil
+	}()
+	return m.Run()
+}
+
+// serve returns the shared server of c, or one that ends with t.
+func serve(t testing.TB, c command) *process {
+	t.Helper()
+	o := new(once)
+	shared.mu.Lock()
+	if shared.running != nil {
+		if shared.running[c.name] == nil {
+			shared.running[c.name] = o
+		}
+		o = shared.running[c.name]
+	} else {
+		t.Cleanup(func() {
+			if o.p != nil {
+				o.p.stop()
+			}
+		})
+	}
+	shared.mu.Unlock()
+	o.Do(func() {
+		// Not t.Context: the server outlives the test that happened to be first.
+		o.p, o.err = launch(context.Background(), c)
+	})
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("last output of %s:\n%s", c.name, o.p.output.String())
+		}
+	})
+	return o.p
+}
+
+// tail is a writer that keeps the last lines of a server's output.
+type tail struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+const tailSize = 16 << 10
+
+func (o *tail) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Write(b)
+	if over := o.buf.Len() - tailSize; over > 0 {
+		o.buf.Next(over)
+	}
+	return len(b), nil
+}
+
+func (o *tail) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.TrimSpace(o.buf.String())
+}

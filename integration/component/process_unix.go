@@ -1,0 +1,10 @@
+//go:build unix && !linux
+
+package component
+
+import "syscall"
+
+// ownGroup puts a process into a group of its own.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}

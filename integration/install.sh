@@ -1,0 +1,115 @@
+#!/bin/sh
+# Installs the external servers that integration tests start, each once per
+# version (component/versions.env), under $GRANARY_COMPONENTS or
+# ~/.cache/granary/components. Nothing is installed outside that directory
+# except what mvn, npm and go keep in their own caches; which registries those
+# use is their configuration's business.
+#
+# usage: integration/install.sh [stage ...]     without a stage: all of them
+set -eu
+
+stages="dynamodb-local dynalite versitygw"
+
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/component/versions.env"
+cache=${GRANARY_COMPONENTS:-${HOME:?install.sh: set HOME or GRANARY_COMPONENTS}/.cache/granary/components}
+log=
+
+fail() {
+	echo "install.sh: $*" >&2
+	exit 1
+}
+
+need() {
+	command -v "$1" >/dev/null 2>&1 || fail "$stage needs $1, which is not on the PATH; install $2 and run this again."
+}
+
+# run CMD... keeps the output for the case that it fails.
+run() {
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		cat "$log" >&2
+		fail "$stage: \"$*\" failed; its output is above."
+	fi
+}
+
+# fresh makes the directory $work, to be moved to its place by keep when complete.
+fresh() {
+	work=$(mktemp -d "$cache/.install-XXXXXX") || fail "cannot write to $cache."
+	log=$work/install.log
+}
+
+# keep DIR moves $work there; of two installations at once the first one stays.
+keep() {
+	rm -f "$log"
+	[ -e "$1" ] || mv "$work" "$1" 2>/dev/null || [ -e "$1" ] || fail "$stage: cannot move $work to $1."
+	rm -rf "$work"
+	work=
+}
+
+install_dynamodb_local() {
+	dir=$cache/dynamodb-local-$DYNAMODB_LOCAL
+	source=$here/component/dynamodblocal/LoopbackServer.java
+	need javac "a JDK of version 17 or later"
+	if [ ! -d "$dir" ]; then
+		need mvn "Maven"
+		fresh
+		cat >"$work/pom.xml" <<-POM
+			<project>
+			  <modelVersion>4.0.0</modelVersion>
+			  <groupId>granary</groupId><artifactId>components</artifactId><version>1</version>
+			  <dependencies><dependency>
+			    <groupId>com.amazonaws</groupId><artifactId>DynamoDBLocal</artifactId><version>$DYNAMODB_LOCAL</version>
+			  </dependency></dependencies>
+			</project>
+		POM
+		run mvn -B -q -f "$work/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$work/lib" -DincludeScope=runtime
+		[ -e "$work/lib/DynamoDBLocal-$DYNAMODB_LOCAL.jar" ] || fail "$stage: Maven left no DynamoDBLocal-$DYNAMODB_LOCAL.jar behind."
+		keep "$dir"
+	fi
+	# The wrapper is ours and may change under the same version.
+	if ! cmp -s "$source" "$dir/classes/LoopbackServer.java"; then
+		fresh
+		run javac -nowarn -cp "$dir/lib/*" -d "$work" "$source"
+		cp "$source" "$work/"
+		rm -rf "$dir/classes"
+		keep "$dir/classes"
+	fi
+}
+
+install_dynalite() {
+	dir=$cache/dynalite-$DYNALITE
+	if [ ! -d "$dir" ]; then
+		need npm "Node.js 20 or later"
+		fresh
+		run npm install --prefix "$work" --no-audit --no-fund --loglevel=error "dynalite@$DYNALITE"
+		[ -e "$work/node_modules/dynalite/cli.js" ] || fail "$stage: npm left no dynalite/cli.js behind."
+		keep "$dir"
+	fi
+}
+
+install_versitygw() {
+	dir=$cache/versitygw-$VERSITYGW
+	if [ ! -d "$dir" ]; then
+		need go "Go"
+		fresh
+		run env "GOBIN=$work" GOFLAGS= go install "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW"
+		[ -x "$work/versitygw" ] || fail "$stage: go left no versitygw behind."
+		keep "$dir"
+	fi
+}
+
+work=
+trap '[ -z "$work" ] || rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+mkdir -p "$cache" || fail "cannot make $cache."
+
+[ $# -gt 0 ] || set -- $stages
+for stage; do
+	case " $stages " in
+	*" $stage "*) ;;
+	*) fail "there is no stage \"$stage\"; the stages are: $stages." ;;
+	esac
+	"install_$(echo "$stage" | tr - _)"
+	echo "$stage: $dir"
+done
