@@ -1,0 +1,305 @@
+// Package content sends files and documents over HTTP: entity tags and dates,
+// conditional requests, ranges, HEAD, caching and the headers that carry
+// checksums. It knows nothing of repositories or users.
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"granary/digest"
+	"granary/formats"
+)
+
+var (
+	// ErrPrecondition is returned when If-Match or If-Unmodified-Since does not
+	// hold; 412. Nothing was sent.
+	ErrPrecondition = formats.ErrPrecondition
+	// ErrAborted is returned when the bytes ended early or the client went away
+	// after the header was sent. The connection must be cut, so that the client
+	// does not take what it has for the whole.
+	ErrAborted = errors.New("answer cut off")
+)
+
+// RangeError is returned when no range of the request lies within the file;
+// 416. Nothing but the Content-Range header was set.
+type RangeError struct{ Size int64 }
+
+func (e *RangeError) Error() string {
+	return fmt.Sprintf("no range of the request lies within the %d bytes", e.Size)
+}
+
+// Options say how a content is sent.
+type Options struct {
+	// Private: the request carried credentials, so that a shared cache must
+	// not keep the answer.
+	Private bool
+	// Document: what is sent was rendered, and may depend on Accept.
+	Document bool
+	// Disposition is the Content-Disposition header; "" sends none.
+	Disposition string
+	// Base is the URL of the repository without a slash at its end, which
+	// Expand puts in place of the stand-ins of [formats.Content].Expand.
+	Base   string
+	Expand func(w io.Writer, base string) io.WriteCloser
+}
+
+// Serve answers a GET or HEAD with c. An error other than ErrAborted was
+// returned before anything was sent.
+func Serve(w http.ResponseWriter, r *http.Request, c *formats.Content, o Options) error {
+	s := sender{w: w, r: r, c: c, o: o, h: header{m: w.Header(), values: make([]string, 0, 16)}}
+	s.describe()
+	switch evaluate(r.Header, s.etag, c.Time) {
+	case failed:
+		return ErrPrecondition
+	case notModified:
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	if c.Expand {
+		return s.expanded()
+	}
+	s.payload()
+	if c.Size < 0 {
+		return s.whole()
+	}
+	s.h.set("Accept-Ranges", "bytes")
+	if v := r.Header["Range"]; len(v) == 1 && r.Method == http.MethodGet && c.Size > 0 && rangeHolds(r.Header, s.etag, c.Time) {
+		spans, ok := parseRange(v[0], c.Size)
+		switch {
+		case !ok:
+			return &RangeError{Size: c.Size}
+		case len(spans) == 1:
+			return s.part(spans[0])
+		case len(spans) > 1:
+			return s.parts(spans)
+		}
+	}
+	return s.whole()
+}
+
+// sender is one answer on its way.
+type sender struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	c    *formats.Content
+	o    Options
+	h    header
+	etag string
+}
+
+// header sets values without an allocation for each.
+type header struct {
+	m      http.Header
+	values []string
+}
+
+// set takes a key in canonical form.
+func (h *header) set(key, value string) {
+	h.values = append(h.values, value)
+	n := len(h.values)
+	h.m[key] = h.values[n-1 : n : n]
+}
+
+// describe sets what a 304 carries too.
+func (s *sender) describe() {
+	if len(s.c.Sums.BLAKE3) > 0 {
+		s.etag = ETag(s.c.Sums)
+		if s.c.Expand {
+			s.etag = expandedTag(s.etag, s.o.Base)
+		}
+		s.h.set("Etag", s.etag)
+	}
+	if !s.c.Time.IsZero() {
+		s.h.set("Last-Modified", s.c.Time.UTC().Format(http.TimeFormat))
+	}
+	s.h.set("Cache-Control", cacheControl(s.c.Fixed && !s.o.Document, s.o.Private))
+	switch {
+	case s.o.Private && s.o.Document:
+		s.h.set("Vary", "Authorization, Accept")
+	case s.o.Private:
+		s.h.set("Vary", "Authorization")
+	case s.o.Document:
+		s.h.set("Vary", "Accept")
+	}
+	if s.c.Warning != "" {
+		s.h.set("Warning", s.c.Warning)
+	}
+}
+
+// payload sets what describes the stored bytes, which an expanded document
+// does not consist of.
+func (s *sender) payload() {
+	s.media()
+	sums := &s.c.Sums
+	if s.etag != "" {
+		blake3 := s.etag[1 : len(s.etag)-1]
+		s.h.set("X-Checksum-Blake3", blake3)
+		s.h.set("X-Blob-Id", BlobID(s.c.BlobID, blake3))
+	} else if s.c.BlobID != "" {
+		s.h.set("X-Blob-Id", s.c.BlobID)
+	}
+	if len(sums.SHA256) > 0 {
+		s.h.set("X-Checksum-Sha256", sums.Hex(digest.SHA256))
+	}
+	if len(sums.SHA1) > 0 {
+		s.h.set("X-Checksum-Sha1", sums.Hex(digest.SHA1))
+	}
+	if len(sums.SHA512) > 0 {
+		s.h.set("X-Checksum-Sha512", sums.Hex(digest.SHA512))
+	}
+	if len(sums.MD5) > 0 {
+		s.h.set("X-Checksum-Md5", sums.Hex(digest.MD5))
+	}
+}
+
+func (s *sender) media() {
+	t := s.c.Type
+	if t == "" {
+		t = "application/octet-stream"
+	}
+	s.h.set("Content-Type", t)
+	if s.o.Disposition != "" {
+		s.h.set("Content-Disposition", s.o.Disposition)
+	}
+	if Scriptable(t) {
+		s.h.set("Content-Security-Policy", "sandbox; frame-ancestors 'none'")
+	}
+}
+
+func (s *sender) head() bool { return s.r.Method == http.MethodHead }
+
+// whole sends everything.
+func (s *sender) whole() error {
+	// An empty body carries no length: that is what the surface says, and
+	// net/http frames it.
+	if s.c.Size > 0 {
+		s.h.set("Content-Length", strconv.FormatInt(s.c.Size, 10))
+	}
+	if s.head() {
+		s.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	return s.send(http.StatusOK, span{0, s.c.Size})
+}
+
+// part sends one range.
+func (s *sender) part(p span) error {
+	s.h.set("Content-Range", p.contentRange(s.c.Size))
+	s.h.set("Content-Length", strconv.FormatInt(p.length, 10))
+	return s.send(http.StatusPartialContent, p)
+}
+
+// send answers with status and the bytes of p, whose length is -1 if unknown.
+func (s *sender) send(status int, p span) error {
+	if s.inline() {
+		s.w.WriteHeader(status)
+		_, err := s.w.Write(s.c.Inline[p.start : p.start+p.length])
+		return aborted(err)
+	}
+	src, err := s.c.Open(s.r.Context(), p.start, p.length)
+	if err != nil {
+		return err
+	}
+	defer src.Close() //nolint:errcheck // a reader
+	s.w.WriteHeader(status)
+	return copyExactly(s.w, src, p.length)
+}
+
+// inline tells whether all bytes are at hand.
+func (s *sender) inline() bool {
+	return s.c.Size >= 0 && int64(len(s.c.Inline)) == s.c.Size && (s.c.Size > 0 || s.c.BlobID == "")
+}
+
+// copyExactly lets src and w find their fast path (sendfile) and checks the
+// length, -1 for any.
+func copyExactly(w io.Writer, src io.Reader, length int64) error {
+	n, err := io.Copy(w, src)
+	if err == nil && length >= 0 && n != length {
+		err = fmt.Errorf("%w: %d bytes of %d", io.ErrUnexpectedEOF, n, length)
+	}
+	return aborted(err)
+}
+
+// expanded sends a document with its stand-ins replaced. Its length is not
+// known beforehand and it has no ranges.
+func (s *sender) expanded() error {
+	s.media()
+	if s.head() {
+		s.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	src, err := s.open(s.r.Context())
+	if err != nil {
+		return err
+	}
+	defer src.Close() //nolint:errcheck // a reader
+	s.w.WriteHeader(http.StatusOK)
+	out := s.o.Expand(s.w, s.o.Base)
+	if _, err := io.Copy(out, src); err != nil {
+		return aborted(err)
+	}
+	return aborted(out.Close())
+}
+
+func (s *sender) open(ctx context.Context) (io.ReadCloser, error) { return s.c.Open(ctx, 0, -1) }
+
+func aborted(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrAborted, err)
+}
+
+// cacheControl: content that can't change may be kept for ever; the rest is
+// asked about each time.
+func cacheControl(fixed, private bool) string {
+	switch {
+	case fixed && private:
+		return "private, max-age=31536000, immutable"
+	case fixed:
+		return "public, max-age=31536000, immutable"
+	case private:
+		return "private, no-cache"
+	}
+	return "no-cache"
+}
+
+// ETag returns the entity tag of stored bytes, "" if their BLAKE3 is not known.
+func ETag(s digest.Sums) string {
+	if len(s.BLAKE3) == 0 {
+		return ""
+	}
+	const digits = "0123456789abcdef"
+	b := make([]byte, 0, 66)
+	b = append(b, '"')
+	for _, c := range s.BLAKE3 {
+		b = append(b, digits[c>>4], digits[c&15])
+	}
+	return string(append(b, '"'))
+}
+
+// expandedTag tells apart what one document becomes under several base URLs.
+func expandedTag(etag, base string) string {
+	h := fnv.New64a()
+	io.WriteString(h, base) //nolint:errcheck // hash.Hash never returns an error
+	return etag[:len(etag)-1] + "-" + strconv.FormatUint(h.Sum64(), 16) + `"`
+}
+
+// BlobID is what clients are told: the id in the store, and for bytes that lie
+// in the record the name of their content.
+func BlobID(id, blake3 string) string {
+	if id == "" {
+		return blake3
+	}
+	return id
+}
+
+// Time formats t as REST answers carry it: RFC 3339 in UTC with milliseconds.
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
