@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"slices"
 
 	"github.com/zeebo/blake3"
 )
@@ -156,46 +155,4 @@ func ParseHex(a Algorithm, s string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %q is no %s in hex", ErrInvalid, s, a)
 	}
 	return b, nil
-}
-
-// Hasher computes several sums in one pass.
-type Hasher struct {
-	algorithms []Algorithm
-	hashes     []hash.Hash
-	n          int64
-}
-
-// NewHasher computes BLAKE3, SHA-256 and what else is asked.
-func NewHasher(also ...Algorithm) *Hasher {
-	h := &Hasher{algorithms: []Algorithm{BLAKE3, SHA256}}
-	for _, a := range also {
-		if a.Size() > 0 && !slices.Contains(h.algorithms, a) {
-			h.algorithms = append(h.algorithms, a)
-		}
-	}
-	for _, a := range h.algorithms {
-		h.hashes = append(h.hashes, a.New())
-	}
-	return h
-}
-
-// Write never fails.
-func (h *Hasher) Write(p []byte) (int, error) {
-	for _, x := range h.hashes {
-		x.Write(p) //nolint:errcheck // hash.Hash never returns an error
-	}
-	h.n += int64(len(p))
-	return len(p), nil
-}
-
-// Len returns the bytes written so far.
-func (h *Hasher) Len() int64 { return h.n }
-
-// Sums returns the digests of what was written so far.
-func (h *Hasher) Sums() Sums {
-	var s Sums
-	for i, a := range h.algorithms {
-		s.Set(a, h.hashes[i].Sum(nil))
-	}
-	return s
 }
