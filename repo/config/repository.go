@@ -1,0 +1,129 @@
+package config
+
+import (
+	"time"
+
+	"granary/kv"
+)
+
+// Type is how a repository comes by its records.
+type Type string
+
+// The types of repositories, as REST clients spell them.
+const (
+	Hosted Type = "hosted"
+	Cache  Type = "cache"
+	Proxy  Type = "proxy" // a group: the ordered merge of its members
+)
+
+// Policy says what becomes of an upload whose name is taken.
+type Policy string
+
+// The conflict policies.
+const (
+	Allow          Policy = "allow"           // replace
+	Deny           Policy = "deny"            // refuse
+	AllowIdentical Policy = "allow-identical" // refuse other bytes
+)
+
+// Disposition is how raw files are offered to a browser.
+type Disposition string
+
+// The content dispositions; "" stands for Attachment.
+const (
+	Attachment Disposition = "attachment"
+	Inline     Disposition = "inline"
+)
+
+// Repository is a repository as stored. A nil pointer, an empty string or list
+// is a field that was not given. What a [Registry] returns is shared: it must
+// not be changed.
+type Repository struct {
+	kv.Extra `cbor:"-"`
+
+	ID      string    `cbor:"1,keyasint"` // ULID in lower case; never changes
+	Name    string    `cbor:"2,keyasint"`
+	Type    Type      `cbor:"3,keyasint"`
+	Format  string    `cbor:"4,keyasint"`
+	Store   string    `cbor:"5,keyasint"` // store id
+	Shards  int       `cbor:"6,keyasint"` // partitions of records; never changes
+	Created time.Time `cbor:"7,keyasint"`
+
+	// Of a cache. Times are in seconds.
+	UpstreamURL       string        `cbor:"10,keyasint,omitempty"`
+	UpstreamAuth      *UpstreamAuth `cbor:"11,keyasint,omitempty"`
+	UpstreamRealms    []string      `cbor:"12,keyasint,omitempty"` // hosts that may receive UpstreamAuth as token realms
+	CacheTTL          *int64        `cbor:"13,keyasint,omitempty"` // nil = 0: ask on every request; -1: never
+	NegativeTTL       *int64        `cbor:"14,keyasint,omitempty"` // nil: the smaller of CacheTTL and a minute
+	MutablePatterns   []string      `cbor:"15,keyasint,omitempty"`
+	ImmutablePatterns []string      `cbor:"16,keyasint,omitempty"`
+	AllowPatterns     []string      `cbor:"17,keyasint,omitempty"`
+	BlockPatterns     []string      `cbor:"18,keyasint,omitempty"`
+
+	// Of a group.
+	Members     []string `cbor:"20,keyasint,omitempty"` // repository ids, in order
+	WriteMember string   `cbor:"21,keyasint,omitempty"` // repository id
+
+	ConflictPolicy     Policy      `cbor:"30,keyasint,omitempty"` // "": see Conflicts
+	ContentDisposition Disposition `cbor:"31,keyasint,omitempty"`
+	PresignedRedirects bool        `cbor:"32,keyasint,omitempty"`
+	Listen             string      `cbor:"33,keyasint,omitempty"` // docker: own port or host name
+	RepodataDepth      *int64      `cbor:"34,keyasint,omitempty"` // yum: 0..5
+	YumSQLite          bool        `cbor:"35,keyasint,omitempty"`
+	Architectures      []string    `cbor:"36,keyasint,omitempty"` // apt; nil: what was uploaded
+	AptComponents      []string    `cbor:"37,keyasint,omitempty"`
+	ValidUntilDays     *int64      `cbor:"38,keyasint,omitempty"` // apt
+
+	CleanupMaxUnaccessedDays *int64 `cbor:"50,keyasint,omitempty"`
+	CleanupMaxAgeDays        *int64 `cbor:"51,keyasint,omitempty"`
+	CleanupUntaggedManifests *bool  `cbor:"52,keyasint,omitempty"`
+	HistoryDays              *int64 `cbor:"53,keyasint,omitempty"` // nil: the least
+	MinimumAgeDays           *int64 `cbor:"54,keyasint,omitempty"`
+	QuotaBytes               *int64 `cbor:"55,keyasint,omitempty"`
+	QuotaArtifacts           *int64 `cbor:"56,keyasint,omitempty"`
+}
+
+// UpstreamAuth is what a cache tells its upstream, and nobody else.
+type UpstreamAuth struct {
+	kv.Extra `cbor:"-"`
+
+	Username string `cbor:"1,keyasint,omitempty"`
+	Password Secret `cbor:"2,keyasint"`
+}
+
+// Conflicts is the conflict policy in force: without a setting raw files may be
+// replaced and published packages may not.
+func (r *Repository) Conflicts() Policy {
+	switch {
+	case r.ConflictPolicy != "":
+		return r.ConflictPolicy
+	case r.Format == "raw":
+		return Allow
+	}
+	return AllowIdentical
+}
+
+// Dead is what is kept of a deleted repository until its records are drained;
+// its id stays for ever.
+type Dead struct {
+	kv.Extra `cbor:"-"`
+
+	Repository Repository `cbor:"1,keyasint"`
+	Deleted    time.Time  `cbor:"2,keyasint"`
+}
+
+// claim is the value of a name in cfg/name.
+type claim struct {
+	kv.Extra `cbor:"-"`
+
+	ID string `cbor:"1,keyasint"` // of the repository
+}
+
+func (r *Repository) secrets() []*Secret {
+	if r.UpstreamAuth == nil {
+		return nil
+	}
+	return []*Secret{&r.UpstreamAuth.Password}
+}
+
+func (d *Dead) secrets() []*Secret { return d.Repository.secrets() }

@@ -1,0 +1,88 @@
+package config
+
+import "granary/kv"
+
+// Settings are the server's settings. Begin with [DefaultSettings]. What a
+// [Registry] returns is shared: it must not be changed.
+//
+// No field is left out of the stored form, so that a value which happens to be
+// zero is not taken for one that was never set.
+type Settings struct {
+	kv.Extra `cbor:"-"`
+
+	AccessLog           bool       `cbor:"1,keyasint"`
+	MaxArtifactBytes    int64      `cbor:"2,keyasint"`
+	CleanupInterval     *int64     `cbor:"3,keyasint"` // seconds
+	DefaultDockerRepo   string     `cbor:"4,keyasint"` // repository id
+	CORS                *CORS      `cbor:"5,keyasint"`
+	RateLimit           *RateLimit `cbor:"6,keyasint"`
+	GCInterval          int64      `cbor:"7,keyasint"`  // seconds from start to start, 0: continuously
+	GCMinInterval       int64      `cbor:"8,keyasint"`  // seconds
+	GCOrphanCandidates  int64      `cbor:"9,keyasint"`  // gc_max_orphan_candidates
+	DockerChunks        int64      `cbor:"10,keyasint"` // max_docker_chunk_count
+	JWTExpiry           int64      `cbor:"11,keyasint"` // seconds
+	JWTRotationInterval int64      `cbor:"12,keyasint"` // seconds
+	StateScanInterval   int64      `cbor:"13,keyasint"` // milliseconds
+	TaskRetention       int64      `cbor:"14,keyasint"` // seconds
+	Logging             *Logging   `cbor:"15,keyasint"`
+	TracingEndpoint     string     `cbor:"16,keyasint"`
+	GCGrace             int64      `cbor:"17,keyasint"` // seconds
+	UploadSessionTTL    int64      `cbor:"18,keyasint"` // seconds since the last chunk
+}
+
+// CORS says which pages of other origins may call the server.
+type CORS struct {
+	kv.Extra `cbor:"-"`
+
+	AllowedOrigins []string `cbor:"1,keyasint"`
+	AllowedMethods []string `cbor:"2,keyasint"`
+	AllowedHeaders []string `cbor:"3,keyasint"`
+	MaxAge         int64    `cbor:"4,keyasint"` // seconds
+}
+
+// RateLimit bounds the requests of one client.
+type RateLimit struct {
+	kv.Extra `cbor:"-"`
+
+	RequestsPerSecond int64  `cbor:"1,keyasint"`
+	BurstSize         *int64 `cbor:"2,keyasint"` // nil: RequestsPerSecond
+}
+
+// Logging says where logs are sent besides standard error.
+type Logging struct {
+	kv.Extra `cbor:"-"`
+
+	OTLPEndpoint string `cbor:"1,keyasint"`
+}
+
+// DefaultSettings returns what holds until an administrator says otherwise.
+func DefaultSettings() Settings {
+	return Settings{
+		AccessLog:           true,
+		MaxArtifactBytes:    32 << 30,
+		GCInterval:          86400,
+		GCMinInterval:       3600,
+		GCOrphanCandidates:  1_000_000,
+		DockerChunks:        10_000,
+		JWTExpiry:           86400,
+		JWTRotationInterval: 7 * 86400,
+		StateScanInterval:   1000,
+		TaskRetention:       86400,
+		GCGrace:             3600,
+		UploadSessionTTL:    86400,
+	}
+}
+
+// DefaultCORS returns the defaults of the fields of [CORS].
+func DefaultCORS() CORS {
+	return CORS{
+		AllowedMethods: []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Accept"},
+		MaxAge:         3600,
+	}
+}
+
+// DefaultRateLimit returns the defaults of the fields of [RateLimit].
+func DefaultRateLimit() RateLimit { return RateLimit{RequestsPerSecond: 100} }
+
+func (s *Settings) secrets() []*Secret { return nil }
