@@ -2,6 +2,7 @@ package formats
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -42,4 +43,4 @@ func CheckSegment(seg string) error {
 	return nil
 }
 
-func refused(r rune) bool { return r < 0x20 || r == 0x7f || r == '/' || r == '\\' }
+func refused(r rune) bool { return r == '/' || r == '\\' || unicode.IsControl(r) }

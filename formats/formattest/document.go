@@ -1,0 +1,123 @@
+package formattest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"sync"
+
+	"granary/digest"
+	"granary/formats"
+)
+
+// Base is what the URLs of a [Pub] begin with.
+const Base = "https://registry.example.com/repository/r/"
+
+// Doc is one document of a publication.
+type Doc struct {
+	Type string
+	Body []byte
+}
+
+// Pub collects a publication.
+type Pub struct {
+	Docs map[string]*Doc
+}
+
+// Create begins a document; each may be written once.
+func (p *Pub) Create(path, contentType string) (io.Writer, error) {
+	if p.Docs == nil {
+		p.Docs = map[string]*Doc{}
+	}
+	if p.Docs[path] != nil {
+		return nil, fmt.Errorf("document %q is written twice", path)
+	}
+	d := &Doc{Type: contentType}
+	p.Docs[path] = d
+	return writer{d}, nil
+}
+
+type writer struct{ doc *Doc }
+
+func (w writer) Write(b []byte) (int, error) {
+	w.doc.Body = append(w.doc.Body, b...)
+	return len(b), nil
+}
+
+// URL returns an absolute URL below Base.
+func (*Pub) URL(path string) string { return Base + path }
+
+// Render renders the scope of a Doc and returns the document that op names. No
+// records, without op.Missing, are ErrNotFound.
+func Render(ctx context.Context, f formats.Format, op formats.Op, recs iter.Seq2[formats.Record, error]) (*Doc, error) {
+	x, ok := f.(formats.Indexer)
+	if !ok {
+		return nil, fmt.Errorf("%s has a document but is no Indexer", f.Name())
+	}
+	n, read, last := 0, false, ""
+	counted := func(yield func(formats.Record, error) bool) {
+		for r, err := range recs {
+			if err == nil && n > 0 && r.Name <= last {
+				err = fmt.Errorf("record %q after %q", r.Name, last)
+			}
+			n, last = n+1, r.Name
+			if !yield(r, err) {
+				return
+			}
+		}
+		read = true
+	}
+	var pub Pub
+	err := x.Render(ctx, op.Scope, counted, &pub)
+	switch {
+	case n == 0 && read && !op.Missing:
+		return nil, fmt.Errorf("%s: %w", op.Scope, formats.ErrNotFound)
+	case err != nil:
+		return nil, err
+	case !read:
+		return nil, fmt.Errorf("Render of %q left records unread", op.Scope)
+	case pub.Docs[op.Path] == nil:
+		return nil, fmt.Errorf("Render of %q made no document %q", op.Scope, op.Path)
+	}
+	return pub.Docs[op.Path], nil
+}
+
+// Source is an upstream with files by path or URL. The zero value is empty.
+type Source struct {
+	Files map[string]string
+	// Err, if set, is what every Open returns.
+	Err error
+
+	mu     sync.Mutex // guards opened
+	opened []string
+}
+
+var _ formats.Source = (*Source)(nil)
+
+// Open returns a file whose digests agree with sum.
+func (s *Source) Open(_ context.Context, path string, sum digest.Sums) (io.ReadCloser, error) {
+	s.mu.Lock()
+	s.opened = append(s.opened, path)
+	s.mu.Unlock()
+	if s.Err != nil {
+		return nil, s.Err
+	}
+	body, ok := s.Files[path]
+	if !ok {
+		return nil, fmt.Errorf("upstream %s: %w", path, formats.ErrNotFound)
+	}
+	if err := NewBytes([]byte(body), digest.Algorithms...).Sums().Check(sum); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", formats.ErrUpstream, path, err)
+	}
+	return io.NopCloser(bytes.NewReader([]byte(body))), nil
+}
+
+// Opened returns the paths that were opened, in order, one on a line.
+func (s *Source) Opened() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.opened, "\n")
+}
