@@ -118,23 +118,27 @@ func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 type Store interface {
 	// Get returns the item, or ErrNotFound.
 	Get(ctx context.Context, key Key, opts ...ReadOption) (Item, error)
-	// Put writes blindly.
+	// Put writes blindly. An empty Version is filled in by the store.
 	Put(ctx context.Context, item Item) error
 	// PutIf writes item, whose Version the caller made, if the stored version
 	// is old; old "" means that no item may exist. If the stored version
-	// already is item.Version the write is taken as done. Else ErrConflict.
+	// already is item.Version the write is taken as done. Else ErrConflict. An
+	// empty item.Version is ErrInvalid.
 	PutIf(ctx context.Context, item Item, old Version) error
 	// Delete removes blindly; a missing item is no error.
 	Delete(ctx context.Context, key Key) error
 	// DeleteIf removes the item if its version is old, which is not "". A
 	// missing item is ErrConflict with Absent set where the backend can tell:
-	// who repeats a delete of unknown outcome takes that as done.
+	// who repeats a delete of unknown outcome takes that as done. An empty old
+	// is ErrInvalid.
 	DeleteIf(ctx context.Context, key Key, old Version) error
 	// Query yields the items of a partition with from ≤ sort < to in order of
 	// their sort key; to "" is the end. It pages by itself and yields one
-	// error, last. A partition that does not exist is empty.
+	// error, last. A partition that does not exist is empty, and so is a range
+	// that ends before it begins. See CheckQuery for what is no valid range.
 	Query(ctx context.Context, partition, from, to string, opts ...ReadOption) iter.Seq2[Item, error]
-	// BatchPut writes blindly, in any order; on error some may be written.
+	// BatchPut writes blindly, in any order; on error some may be written. The
+	// keys differ and every item is checked before any is written.
 	BatchPut(ctx context.Context, items []Item) error
 }
 
