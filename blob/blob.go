@@ -26,11 +26,15 @@ var (
 	ErrUnavailable = errors.New("blob: store unavailable")
 	// ErrInvalidID is returned for an id that [NewID] did not make.
 	ErrInvalidID = errors.New("blob: invalid id")
-	// ErrExists is returned by Create for an id that was used before.
+	// ErrExists is returned by Create or Commit for an id that a blob has. What
+	// that blob holds is unchanged.
 	ErrExists = errors.New("blob: id in use")
 	// ErrTooLarge is returned when a body is longer than the caller allows, or
 	// than the store can hold in one object.
 	ErrTooLarge = errors.New("blob: too large")
+	// ErrLength is returned when there are more bytes than were announced, and
+	// by Commit when there are fewer.
+	ErrLength = errors.New("blob: length is not what was announced")
 )
 
 // Info is what a store says of a blob.
@@ -44,12 +48,14 @@ type Info struct {
 type Store interface {
 	// Create begins a blob. Nothing is visible before Commit returns nil, and
 	// then it is durable. size is the length in bytes if known, else -1; a
-	// store may use it to choose how it writes.
+	// store may use it to choose how it writes, and Commit checks it. The
+	// writer outlives a cancelled ctx only to be aborted.
 	Create(ctx context.Context, id ID, size int64) (Writer, error)
 	// Open returns the bytes from offset on, length of them, -1 for the rest.
 	// The reader ends where the blob ends. An offset at or beyond the end
-	// gives an empty reader. Readers may implement [io.WriterTo]; copy with
-	// [io.Copy], so that a file reaches a socket by sendfile.
+	// gives an empty reader; a negative offset, or a length below -1, is an
+	// error. Readers may implement [io.WriterTo]; copy with [io.Copy], so that
+	// a file reaches a socket by sendfile.
 	Open(ctx context.Context, id ID, offset, length int64) (io.ReadCloser, error)
 	// Stat returns size and time, or ErrNotFound.
 	Stat(ctx context.Context, id ID) (Info, error)
@@ -60,8 +66,11 @@ type Store interface {
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 }
 
-// Writer receives the bytes of one blob. It is used by one goroutine. Exactly
-// one of Commit and Abort ends it; Abort after Commit does nothing.
+// Writer receives the bytes of one blob. It is used by one goroutine and keeps
+// nothing of the slices that it is given. Commit or Abort ends it; Abort after
+// a Commit that returned nil does nothing, and after one that failed it drops
+// what is left. What became of a Commit that failed with ErrUnavailable is not
+// known: who cares deletes the id.
 type Writer interface {
 	io.Writer
 	// Commit makes what was written durable and visible.
