@@ -54,7 +54,9 @@ type Options struct {
 // returned before anything was sent.
 func Serve(w http.ResponseWriter, r *http.Request, c *formats.Content, o Options) error {
 	s := sender{w: w, r: r, c: c, o: o, h: header{m: w.Header(), values: make([]string, 0, 16)}}
+	s.negotiate()
 	s.describe()
+	c = s.c
 	switch evaluate(r.Header, s.etag, c.Time) {
 	case failed:
 		return ErrPrecondition
@@ -88,10 +90,12 @@ func Serve(w http.ResponseWriter, r *http.Request, c *formats.Content, o Options
 type sender struct {
 	w    http.ResponseWriter
 	r    *http.Request
-	c    *formats.Content
+	c    *formats.Content // the variant that is sent
 	o    Options
 	h    header
 	etag string
+	// variants: there is a compressed one; gzip: it is the one that is sent.
+	variants, gzip bool
 }
 
 // header sets values without an allocation for each.
@@ -120,13 +124,8 @@ func (s *sender) describe() {
 		s.h.set("Last-Modified", s.c.Time.UTC().Format(http.TimeFormat))
 	}
 	s.h.set("Cache-Control", cacheControl(s.c.Fixed && !s.o.Document, s.o.Private))
-	switch {
-	case s.o.Private && s.o.Document:
-		s.h.set("Vary", "Authorization, Accept")
-	case s.o.Private:
-		s.h.set("Vary", "Authorization")
-	case s.o.Document:
-		s.h.set("Vary", "Accept")
+	if v := s.vary(); v != "" {
+		s.h.set("Vary", v)
 	}
 	if s.c.Warning != "" {
 		s.h.set("Warning", s.c.Warning)
@@ -137,6 +136,11 @@ func (s *sender) describe() {
 // does not consist of.
 func (s *sender) payload() {
 	s.media()
+	if s.gzip {
+		// The checksums that clients compare are those of what they unpack.
+		s.h.set("Content-Encoding", "gzip")
+		return
+	}
 	sums := &s.c.Sums
 	if s.etag != "" {
 		blake3 := s.etag[1 : len(s.etag)-1]

@@ -462,3 +462,50 @@ type nullWriter struct{ h http.Header }
 func (w nullWriter) Header() http.Header         { return w.h }
 func (w nullWriter) WriteHeader(int)             {}
 func (w nullWriter) Write(p []byte) (int, error) { return len(p), nil }
+
+func TestGzip(t *testing.T) {
+	plain, _ := testContent(t, "v1.0.0\nv1.1.0\n", true)
+	z, _ := testContent(t, "squeezed", true)
+	plain.Gzip = z
+	tests := []struct {
+		header []string
+		gzip   bool
+	}{
+		{nil, false},
+		{[]string{"Accept-Encoding", "gzip"}, true},
+		{[]string{"Accept-Encoding", "br, GZIP;q=0.5"}, true},
+		{[]string{"Accept-Encoding", "*"}, true},
+		{[]string{"Accept-Encoding", "gzip;q=0, *"}, false},
+		{[]string{"Accept-Encoding", "gzip;q=x"}, false},
+		{[]string{"Accept-Encoding", "identity"}, false},
+		{[]string{"Accept-Encoding", "gzip", "Range", "bytes=0-"}, false},
+	}
+	for _, tt := range tests {
+		resp, err := do(t, plain, Options{Document: true}, http.MethodGet, tt.header...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, encoding, sum := plain, "", plain.Sums.Hex(digest.BLAKE3)
+		if tt.gzip {
+			c, encoding, sum = z, "gzip", ""
+		}
+		if got := resp.Header.Get("Content-Encoding"); got != encoding {
+			t.Errorf("%q: Content-Encoding %q", tt.header, got)
+		}
+		if got := resp.Header.Get("Etag"); got != ETag(c.Sums) {
+			t.Errorf("%q: entity tag %s", tt.header, got)
+		}
+		if got := resp.Header.Get("X-Checksum-Blake3"); got != sum {
+			t.Errorf("%q: checksum %q, want %q", tt.header, got, sum)
+		}
+		if got := resp.Header.Get("Vary"); got != "Accept, Accept-Encoding" {
+			t.Errorf("%q: Vary %q", tt.header, got)
+		}
+		if got := text(t, resp); got != string(c.Inline) {
+			t.Errorf("%q: body %q", tt.header, got)
+		}
+	}
+	if resp, _ := do(t, plain, Options{}, http.MethodGet, "Accept-Encoding", "gzip", "If-None-Match", ETag(z.Sums)); resp.StatusCode != 304 {
+		t.Errorf("entity tag of the compressed variant: %d", resp.StatusCode)
+	}
+}
