@@ -1,6 +1,10 @@
 package config
 
-import "granary/kv"
+import (
+	"context"
+
+	"granary/kv"
+)
 
 // Settings are the server's settings. Begin with [DefaultSettings]. What a
 // [Registry] returns is shared: it must not be changed.
@@ -86,3 +90,50 @@ func DefaultCORS() CORS {
 func DefaultRateLimit() RateLimit { return RateLimit{RequestsPerSecond: 100} }
 
 func (s *Settings) secrets() []*Secret { return nil }
+
+// UpdateSettings changes the settings. change gets a copy of its own, and may
+// put whole new ones in its place; it may be called again when another writer
+// was faster.
+func (r *Registry) UpdateSettings(ctx context.Context, change func(*Settings) error) (*Settings, error) {
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	key := kv.Config(kindSetting, settingsID)
+	var s *Settings
+	err := again(ctx, func() error {
+		var item kv.Item
+		var err error
+		if s, item, err = get(ctx, r, key, DefaultSettings()); err != nil {
+			return err
+		}
+		if s == nil {
+			defaults := DefaultSettings()
+			s = &defaults
+		}
+		extra := s.Extra
+		if err := change(s); err != nil {
+			return err
+		}
+		s.Extra = extra
+		if err := r.judgeSettings(ctx, s); err != nil {
+			return err
+		}
+		next, err := encode(r, key, s)
+		if err != nil {
+			return err
+		}
+		return r.put(ctx, next, item.Version)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, r.changed(ctx)
+}
+
+func (r *Registry) judgeSettings(ctx context.Context, s *Settings) error {
+	if s.DefaultDockerRepo != "" {
+		if err := r.Load(ctx); err != nil {
+			return err
+		}
+	}
+	return s.Validate(r.Known())
+}

@@ -24,7 +24,7 @@ type Known struct {
 
 // Normalize brings r into the form that is judged and stored: user and
 // password in the upstream's URL move to UpstreamAuth, unless that is set.
-func (r *Repository) Normalize() error {
+func (r *Repository) Normalize() {
 	r.UpstreamURL = strings.TrimSpace(r.UpstreamURL)
 	if u, err := url.Parse(r.UpstreamURL); err == nil && u.User != nil {
 		if r.UpstreamAuth == nil {
@@ -37,7 +37,6 @@ func (r *Repository) Normalize() error {
 	if a := r.UpstreamAuth; a != nil && a.Username == "" && a.Password.IsZero() {
 		r.UpstreamAuth = nil
 	}
-	return nil
 }
 
 // Validate returns a [FieldError] for the first rule that r breaks. Call
@@ -54,6 +53,9 @@ func (r *Repository) Validate(k Known) error {
 }
 
 func (r *Repository) validateKind(k Known) error {
+	if err := oneOf("repo_type", r.Type, Hosted, Cache, Proxy); err != nil {
+		return err
+	}
 	switch {
 	case r.Type == "":
 		return misshapen("repo_type", "is missing")
@@ -68,7 +70,7 @@ func (r *Repository) validateKind(k Known) error {
 	case r.Shards < 1 || r.Shards > 1<<16:
 		return invalid("shards", "must be 1 to %d", 1<<16)
 	}
-	return oneOf("repo_type", r.Type, Hosted, Cache, Proxy)
+	return nil
 }
 
 func (r *Repository) validateUpstream() error {
