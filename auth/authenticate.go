@@ -1,0 +1,161 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"granary/kv"
+)
+
+// Authenticate tells who sent a request: the user anonymous if it carries no
+// credentials, else the user they belong to. ErrUnauthorized if they belong to
+// nobody, ErrLocked after too many failures, ErrBusy when too many passwords
+// are being checked; other errors mean that it could not be told.
+func (s *Service) Authenticate(ctx context.Context, r *http.Request) (Identity, error) {
+	peer := s.peer(r)
+	c, err := parseHeader(r.Header)
+	if err != nil {
+		return Identity{}, err
+	}
+	switch c.method {
+	case Basic:
+		u, err := s.verify(ctx, peer, c.name, c.secret)
+		if err != nil {
+			return Identity{}, err
+		}
+		return u.identity(Basic, peer), nil
+	case JWT:
+		u, err := s.verifyToken(ctx, c.secret)
+		if err != nil {
+			return Identity{}, err
+		}
+		return u.identity(JWT, peer), nil
+	default:
+		return s.anonymous(peer), nil
+	}
+}
+
+// anonymous has no rights if its record is missing.
+func (s *Service) anonymous(peer string) Identity {
+	if u := s.snapshot().users[AnonymousUser]; u != nil {
+		return u.identity(Anonymous, peer)
+	}
+	return Identity{Name: AnonymousUser, Method: Anonymous, Peer: peer}
+}
+
+// verifyToken loads first if the token was signed with a key that is not
+// known here: another node may have rotated it a moment ago.
+func (s *Service) verifyToken(ctx context.Context, token Secret) (*user, error) {
+	f := s.tokens.fingerprint(string(token))
+	if p, ok := s.tokens.find(f); ok {
+		if u := s.stillGood(p); u != nil {
+			return u, nil
+		}
+	}
+	p, err := s.prove(s.snapshot(), token)
+	if errors.Is(err, errKeyID) && s.mayReload() {
+		if err := s.Load(ctx); err != nil {
+			return nil, fmt.Errorf("unknown signing key: %w", err)
+		}
+		p, err = s.prove(s.snapshot(), token)
+	}
+	if err != nil {
+		return nil, tokenError(err)
+	}
+	s.tokens.add(f, p)
+	return p.user, nil
+}
+
+// stillGood returns the user as it is now if nothing has changed since that
+// could make the token a bad one.
+func (s *Service) stillGood(p proof) *user {
+	snap := s.snapshot()
+	u := snap.users[p.user.record.Name]
+	if u == nil || u.version != p.user.version || snap.key(p.key) == nil || !s.now().Before(p.expires) {
+		return nil
+	}
+	return u
+}
+
+// mayReload is true once a second, so that made-up key ids cost nothing.
+func (s *Service) mayReload() bool {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	now := s.now()
+	if since := now.Sub(s.reloaded); since >= 0 && since < time.Second {
+		return false
+	}
+	s.reloaded = now
+	return true
+}
+
+// verify checks a name and a password. It is the only place that does.
+func (s *Service) verify(ctx context.Context, peer, name string, password Secret) (*user, error) {
+	// First, also for passwords that are remembered: an answer to a right
+	// guess must not differ while guessing is stopped.
+	if err := s.lockout.check(name, peer); err != nil {
+		return nil, err
+	}
+	u := s.snapshot().users[name]
+	var stored string
+	var version kv.Version
+	if u != nil && u.record.Source == builtin {
+		stored, version = string(u.record.Hash), u.version
+	}
+	f := s.verified.fingerprint(name, string(version), string(password))
+	if _, known := s.verified.find(f); !known || stored == "" {
+		ok, err := s.checkOnce(ctx, f, stored, string(password))
+		if err != nil {
+			return nil, fmt.Errorf("check a password: %w", err)
+		}
+		if !ok {
+			return nil, s.refuse(name, peer)
+		}
+		s.verified.add(f, struct{}{})
+		s.rehash(ctx, u, password)
+	}
+	s.lockout.succeeded(name, peer)
+	return u, nil
+}
+
+func (s *Service) refuse(name, peer string) error {
+	if err := s.lockout.failed(name, peer); err != nil {
+		return err
+	}
+	return &CredentialError{Basic, "wrong user name or password"}
+}
+
+// checkOnce lets requests that bring the same password at the same time share
+// one check, which must not fail for all when the first of them goes away.
+func (s *Service) checkOnce(ctx context.Context, f fingerprint, stored, password string) (bool, error) {
+	ok, err, _ := s.checks.Do(string(f[:]), func() (any, error) {
+		return s.hasher.check(context.WithoutCancel(ctx), stored, password)
+	})
+	if err != nil {
+		return false, err
+	}
+	return ok.(bool), nil
+}
+
+// rehash stores a password that was just verified under today's cost. It is
+// tried again at the next log-in if it fails now.
+func (s *Service) rehash(ctx context.Context, u *user, password Secret) {
+	if !s.hasher.outdated(string(u.record.Hash)) {
+		return
+	}
+	h, err := s.hasher.make(ctx, string(password))
+	if err != nil {
+		return
+	}
+	rec := *u.record
+	rec.Hash = Secret(h.String())
+	if _, err := s.users().Replace(ctx, userKey(rec.Name), rec, u.version); err != nil {
+		return
+	}
+	// Other nodes may keep the old hash until they load: it is of the same
+	// password.
+	_ = s.Load(ctx)
+}

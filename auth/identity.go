@@ -1,0 +1,75 @@
+package auth
+
+import "slices"
+
+// The names that mean something by themselves.
+const (
+	AdminRole     = "admin"     // may do everything
+	ReadOnlyRole  = "read-only" // made on first start: read everything
+	AdminUser     = "admin"     // made on first start
+	AnonymousUser = "anonymous" // who sends no credentials
+)
+
+// Identity is who asks, with the rights in force when it was made. It is valid
+// for the one request that it was made for.
+type Identity struct {
+	Name   string
+	Roles  []string // not to be changed
+	Method Method   // how the identity was shown
+	Peer   string   // address the request came from, for lock-out and audit
+
+	mustChange bool
+	rights     rights
+}
+
+// Can tells whether the identity may read, write or delete in a repository.
+// Nothing needs to be known of the repository but its name.
+func (i Identity) Can(verb, repository string) bool {
+	return !i.mustChange && i.rights.allow(verb, repository)
+}
+
+// Admin tells whether the identity may administer the server.
+func (i Identity) Admin() bool { return !i.mustChange && i.rights.admin }
+
+// MustChangePassword tells that the identity may do nothing but change its
+// password; Can and Admin say no until then.
+func (i Identity) MustChangePassword() bool { return i.mustChange }
+
+// Anonymous tells that nobody in particular asks: what is refused then needs
+// credentials (401), not rights (403).
+func (i Identity) Anonymous() bool { return i.Name == AnonymousUser }
+
+// rights are what a user's roles add up to; the zero value denies everything.
+type rights struct {
+	admin  bool
+	grants []grant
+}
+
+type grant struct{ verb, glob string }
+
+func (r rights) allow(verb, repository string) bool {
+	if r.admin {
+		return true
+	}
+	for _, g := range r.grants {
+		if g.verb == verb && match(g.glob, repository) {
+			return true
+		}
+	}
+	return false
+}
+
+// rightsOf adds up roles; those that don't exist grant nothing.
+func rightsOf(names []string, roles map[string]*roleRecord) rights {
+	r := rights{admin: slices.Contains(names, AdminRole)}
+	for _, name := range names {
+		role := roles[name]
+		if role == nil {
+			continue
+		}
+		for _, c := range role.Capabilities {
+			r.grants = append(r.grants, grant{c.Capability, c.Repository})
+		}
+	}
+	return r
+}

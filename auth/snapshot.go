@@ -1,0 +1,116 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"granary/kv"
+)
+
+// snapshot is all users, roles and keys at one time. It is never changed once
+// it can be seen.
+type snapshot struct {
+	users map[string]*user
+	roles map[string]*roleRecord
+	keys  []loadedKey // the current one first; empty before the first start is done
+}
+
+// user is a user with its rights worked out.
+type user struct {
+	record  *userRecord
+	version kv.Version
+	secret  key
+	rights  rights
+}
+
+func (u *user) identity(m Method, peer string) Identity {
+	return Identity{
+		Name: u.record.Name, Roles: u.record.Roles, Method: m, Peer: peer,
+		// Nobody can change a password that anonymous doesn't have.
+		mustChange: u.record.MustChange && u.record.Name != AnonymousUser,
+		rights:     u.rights,
+	}
+}
+
+type loadedKey struct {
+	id      string
+	secret  key
+	created time.Time
+}
+
+func (s *snapshot) current() *loadedKey {
+	if len(s.keys) == 0 {
+		return nil
+	}
+	return &s.keys[0]
+}
+
+func (s *snapshot) key(id string) *loadedKey {
+	for i := range s.keys {
+		if s.keys[i].id == id {
+			return &s.keys[i]
+		}
+	}
+	return nil
+}
+
+// Load reads users, roles and keys as they are now; the cluster's watch calls
+// it whenever configuration has changed. On error what was loaded before stays
+// in force.
+func (s *Service) Load(ctx context.Context) error {
+	s.loading.Lock() // a later read must not be replaced by an earlier one
+	defer s.loading.Unlock()
+	old := s.snapshot()
+	snap := &snapshot{users: make(map[string]*user, len(old.users))}
+	var err error
+	if snap.keys, err = s.loadKeys(ctx); err != nil {
+		return fmt.Errorf("load signing keys: %w", err)
+	}
+	if snap.roles, err = s.loadRoles(ctx); err != nil {
+		return fmt.Errorf("load roles: %w", err)
+	}
+	for item, err := range s.kv.Query(ctx, kv.ConfigPartition(kindUser), "", "", kv.Consistent) {
+		if err != nil {
+			return fmt.Errorf("load users: %w", err)
+		}
+		u, err := s.loadUser(item, old)
+		if err != nil {
+			return fmt.Errorf("load user %q: %w", item.Sort, err)
+		}
+		u.rights = rightsOf(u.record.Roles, snap.roles)
+		snap.users[item.Sort] = u
+	}
+	s.loaded.Store(snap)
+	return nil
+}
+
+// loadUser decodes a user, unless the old snapshot has it in this version.
+func (s *Service) loadUser(item kv.Item, old *snapshot) (*user, error) {
+	if u := old.users[item.Sort]; u != nil && u.version == item.Version {
+		return &user{record: u.record, version: u.version, secret: u.secret}, nil
+	}
+	rec := new(userRecord)
+	if err := kv.Unmarshal(item.Value, rec); err != nil {
+		return nil, err
+	}
+	secret, err := s.open(rec.Token)
+	rec.Name = item.Sort // the key decides
+	return &user{record: rec, version: item.Version, secret: secret}, err
+}
+
+func (s *Service) loadRoles(ctx context.Context) (map[string]*roleRecord, error) {
+	roles := map[string]*roleRecord{}
+	for item, err := range s.kv.Query(ctx, kv.ConfigPartition(kindRole), "", "", kv.Consistent) {
+		if err != nil {
+			return nil, err
+		}
+		rec := new(roleRecord)
+		if err := kv.Unmarshal(item.Value, rec); err != nil {
+			return nil, fmt.Errorf("role %q: %w", item.Sort, err)
+		}
+		rec.Name = item.Sort
+		roles[item.Sort] = rec
+	}
+	return roles, nil
+}
