@@ -41,7 +41,8 @@ func testOneCreates(t *testing.T, e *env) {
 
 type counter struct {
 	kv.Extra `cbor:"-"`
-	N        int `cbor:"1,keyasint,omitempty"`
+	N        int            `cbor:"1,keyasint,omitempty"`
+	Done     map[string]int `cbor:"2,keyasint,omitempty"` // by writer, so that adding can be repeated
 }
 
 // testCounter has writers add to one item by compare-and-swap.
@@ -50,14 +51,10 @@ func testCounter(t *testing.T, e *env) {
 	table := kv.Table[counter]{Store: e.store}
 	key := e.key("counter")
 	var wg sync.WaitGroup
-	for range writers {
+	for w := range writers {
 		wg.Go(func() {
-			for range each {
-				_, err := table.Update(t.Context(), key, func(old counter, _ bool) (counter, error) {
-					old.N++
-					return old, nil
-				})
-				if err != nil {
+			for n := range each {
+				if _, err := table.Update(t.Context(), key, add(fmt.Sprint(w), n+1)); err != nil {
 					t.Errorf("Update: %v", err)
 					return
 				}
@@ -68,5 +65,20 @@ func testCounter(t *testing.T, e *env) {
 	got, _, err := table.Get(t.Context(), key, kv.Consistent)
 	if err != nil || got.N != writers*each {
 		t.Errorf("counter is %d, %v, want %d", got.N, err, writers*each)
+	}
+}
+
+// add makes a writer's nth addition.
+func add(writer string, n int) func(counter, bool) (counter, error) {
+	return func(old counter, _ bool) (counter, error) {
+		if old.Done[writer] >= n {
+			return old, kv.ErrUnchanged
+		}
+		if old.Done == nil {
+			old.Done = map[string]int{}
+		}
+		old.N++
+		old.Done[writer] = n
+		return old, nil
 	}
 }

@@ -22,6 +22,7 @@ type suite struct {
 	advance func(time.Duration)
 	items   int
 	steps   int
+	lossy   bool
 	without []string
 }
 
@@ -44,6 +45,11 @@ func Steps(n int) Option { return func(s *suite) { s.steps = n } }
 func Without(tests ...string) Option {
 	return func(s *suite) { s.without = append(s.without, tests...) }
 }
+
+// LostReplies says that the store settles lost replies, so that a DeleteIf may
+// find its item missing and take that for its own work, and a write that has
+// expired by its repetition is a conflict.
+func LostReplies() Option { return func(s *suite) { s.lossy = true } }
 
 // Test runs the suite. open returns a store for one test and cleans it up.
 func Test(t *testing.T, open func(t *testing.T) kv.Store, options ...Option) {
@@ -172,6 +178,15 @@ func (e *env) wantsConflict(t tb, err error, key kv.Key, found *kv.Item) {
 	case found != nil && (err != nil || !same(got, *found)):
 		t.Fatalf("Current(%q) = %s, %v, want %s", key, show(got), err, show(*found))
 	}
+}
+
+// wantsMissing checks the outcome of a DeleteIf of an item that is missing.
+func (e *env) wantsMissing(t tb, err error, key kv.Key) {
+	t.Helper()
+	if err == nil && e.lossy {
+		return
+	}
+	e.wantsConflict(t, err, key, nil)
 }
 
 // query collects a range and fails on errors.

@@ -88,8 +88,10 @@ func (m *model) delete(t *rapid.T, sort string, old kv.Version) {
 		if !errors.Is(err, kv.ErrInvalid) {
 			t.Fatalf("DeleteIf without a version: %v, want ErrInvalid", err)
 		}
+	case !exists:
+		m.wantsMissing(t, err, m.key(sort))
 	case current.Version != old:
-		m.wantsConflict(t, err, m.key(sort), found(current, exists))
+		m.wantsConflict(t, err, m.key(sort), &current)
 	case err != nil:
 		t.Fatalf("DeleteIf(%q): %v", sort, err)
 	default:

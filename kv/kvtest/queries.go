@@ -223,7 +223,7 @@ func testCancelled(t *testing.T, e *env) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	n := 0
-	for _, err := range e.store.Query(ctx, e.key("").Partition, "", "") {
+	for _, err := range e.store.Query(ctx, e.key("").Partition, "", "", kv.Consistent) {
 		if err == nil {
 			n++
 			cancel()
