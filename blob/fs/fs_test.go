@@ -1,0 +1,52 @@
+package fs
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"granary/blob"
+	"granary/blob/blobtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open1(t testing.TB, cfg Config) *Store {
+	t.Helper()
+	if cfg.Root == "" {
+		cfg.Root = t.TempDir()
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestStore(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg     Config
+		named   bool
+		many    int
+		big     int64
+		borders []int
+	}{
+		"unsynced": {many: 3000, big: 256 << 20},
+		"synced":   {cfg: Config{Sync: true}, many: 300, borders: []int{1 << 20}},
+		"named":    {cfg: Config{IOSize: 4096}, named: true, borders: []int{4096}},
+		"direct":   {cfg: Config{DirectIO: true, IOSize: 10_000}, borders: []int{4096, 12288, 24576}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			blobtest.Suite{Many: c.many, Big: c.big, Boundaries: c.borders, Open: func(t *testing.T) blob.Store {
+				s := open1(t, c.cfg)
+				s.anonymous = s.anonymous && !c.named
+				return s
+			}}.Run(t)
+		})
+	}
+}

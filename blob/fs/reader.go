@@ -1,0 +1,34 @@
+package fs
+
+import (
+	"io"
+	"os"
+)
+
+// reader reads the next left bytes of a file.
+type reader struct {
+	f    *os.File
+	left int64
+}
+
+var _ io.WriterTo = (*reader)(nil)
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := r.f.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	return n, err
+}
+
+// WriteTo hands w a limited *os.File, which is what a TCP connection's and an
+// HTTP response's ReadFrom send without copying.
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	l := &io.LimitedReader{R: r.f, N: r.left}
+	n, err := io.Copy(w, l)
+	r.left = l.N
+	return n, err
+}
+
+func (r *reader) Close() error { return r.f.Close() }

@@ -1,0 +1,40 @@
+package fs
+
+import (
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	canAnonymous  = true
+	anonymousFlag = unix.O_TMPFILE
+	canDirect     = true
+	directFlag    = unix.O_DIRECT
+)
+
+// linkAnonymous gives a file without a name one in the open folder dir.
+func linkAnonymous(f, dir *os.File, name string) error {
+	from := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
+	err := unix.Linkat(unix.AT_FDCWD, from, int(dir.Fd()), name, unix.AT_SYMLINK_FOLLOW)
+	if err != nil {
+		return &os.LinkError{Op: "linkat", Old: from, New: name, Err: err}
+	}
+	return nil
+}
+
+// startWriteBack sends a range to the disk without waiting for it. Whether it
+// got there is what the sync at the end tells.
+func startWriteBack(f *os.File, off, n int64) {
+	unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE) //nolint:errcheck // as said
+}
+
+// endDirect lets a file opened for direct writes take unaligned ones.
+func endDirect(f *os.File) error {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, flags&^unix.O_DIRECT)
+	}
+	return os.NewSyscallError("fcntl", err)
+}
