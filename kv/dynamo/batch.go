@@ -78,7 +78,7 @@ func (s *Store) batch(ctx context.Context, writes []types.WriteRequest) error {
 			return fmt.Errorf("%w: %w: %d", kv.ErrThrottled, errUnprocessed, len(left))
 		}
 		s.client.count.retries.Add(1)
-		if s.client.pause(ctx, backoff(n)) != nil {
+		if sleep(ctx, backoff(n)) != nil {
 			return fmt.Errorf("%w: %d: %w", errUnprocessed, len(left), ctx.Err())
 		}
 		writes = left

@@ -26,7 +26,6 @@ type client struct {
 	timeout time.Duration // of one request
 	count   counters
 	observe func(context.Context, Event)
-	pause   func(context.Context, time.Duration) error // replaced by tests
 }
 
 func newClient(cfg Config) *client {
@@ -48,7 +47,6 @@ func newClient(cfg Config) *client {
 		retries: cfg.MaxRetries,
 		timeout: cfg.ConnectTimeout + cfg.ReadTimeout,
 		observe: cfg.Observe,
-		pause:   sleep,
 	}
 }
 
@@ -89,7 +87,7 @@ func (c *client) run(ctx context.Context, operation string, e effect, send reque
 		case f.final() || n >= c.retries && !(doubtful && e == settling):
 			return doubtful, given(operation, f, doubtful, n+1, err)
 		}
-		if c.pause(ctx, backoff(n)) != nil {
+		if sleep(ctx, backoff(n)) != nil {
 			return doubtful, ended(ctx, operation, doubtful, err)
 		}
 	}

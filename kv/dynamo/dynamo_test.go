@@ -62,10 +62,20 @@ func open(t testing.TB, cfg dynamo.Config) *dynamo.Store {
 	return s
 }
 
+// clock is the system's, moved on by tests.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
 func TestStore(t *testing.T) {
 	onServices(t, func(t *testing.T, endpoint string) {
-		began := time.Now()
-		kvtest.Test(t, func(t *testing.T) kv.Store { return open(t, config(endpoint)) })
-		t.Logf("took %v", time.Since(began))
+		var c clock
+		kvtest.Test(t, func(t *testing.T) kv.Store {
+			cfg := config(endpoint)
+			cfg.Now = c.now
+			return open(t, cfg)
+		}, kvtest.Clock(c.now, c.advance), kvtest.Items(1500))
 	})
 }

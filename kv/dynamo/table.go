@@ -142,7 +142,7 @@ func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
 		default:
 			return nil, fmt.Errorf("the table's status is %s", d.TableStatus)
 		}
-		if err := s.client.pause(ctx, wait); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return nil, fmt.Errorf("wait for the table to be created: %w", err)
 		}
 	}
@@ -228,6 +228,11 @@ func (s *Store) expire(ctx context.Context) error {
 			})
 			return err
 		})
+		if err != nil { // another may have done so at the same time
+			if now, again := s.expiry(ctx); again == nil && now != "" {
+				by, err = now, nil
+			}
+		}
 	}
 	switch {
 	case err != nil && !s.client.amazon && isUnknownOperation(err):
