@@ -1,0 +1,43 @@
+# Every target says what it does: `make` or `make help` lists them.
+GO      ?= go
+FUZZ    ?= 10s
+BENCH   ?= .
+PKGS    := ./...
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test race lint fuzz integration bench components
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## run the server with the embedded default (data in ./data)
+	$(GO) run ./cmd/granary serve
+
+build: ## build the static binary ./granary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o granary ./cmd/granary
+
+test: ## pass the tests; those that need a server which is missing are skipped, but fail where CI=true
+	$(GO) vet $(PKGS)
+	$(GO) test $(PKGS)
+
+race: ## pass the same tests under the race detector
+	$(GO) test -race $(PKGS)
+
+lint: ## check style, imports and known vulnerabilities
+	$(GO) tool -modfile=tools/go.mod golangci-lint run
+	$(GO) tool -modfile=tools/go.mod govulncheck ./...
+
+fuzz: ## run every fuzz target for FUZZ (10s)
+	@for pkg in $$(grep -rlE '^func Fuzz' --include=*_test.go . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/^func //'); do \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) ./$$pkg || exit 1; \
+	  done; done
+
+components: ## install the servers and clients that the integration tests need
+	integration/install.sh all
+
+integration: components ## pass the tests with real clients and servers
+	$(GO) test -count=1 -timeout 20m ./integration/... ./kv/dynamo/... ./blob/s3/...
+
+bench: ## run the benchmarks (BENCH=regexp) with allocations
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKGS)

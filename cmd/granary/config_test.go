@@ -1,0 +1,99 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLoadConfigOrder(t *testing.T) {
+	path := write(t, "granary.yaml", "http:\n  listen: 127.0.0.1:1\nexternal_url: https://file.example.com\nkv:\n  dynamodb:\n    table: fromfile\n")
+	c, err := loadConfig(sources{
+		file:    path,
+		environ: []string{"GRANARY_HTTP_LISTEN=127.0.0.1:2", "GRANARY_KV_DYNAMODB_MAX_RETRIES=7", "GRANARY_KV_DYNAMODB_READ_TIMEOUT=9s", "GRANARY_TRUSTED_PROXIES=10.0.0.1,10.0.0.2", "HOME=/x"},
+		flags:   map[string]any{"http.listen": "127.0.0.1:3"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.HTTP.Listen, "127.0.0.1:3"; got != want {
+		t.Errorf("http.listen = %q, want the flag's %q", got, want)
+	}
+	if got, want := c.ExternalURL, "https://file.example.com"; got != want {
+		t.Errorf("external_url = %q, want the file's %q", got, want)
+	}
+	if c.KV.DynamoDB.Table != "fromfile" || c.KV.DynamoDB.MaxRetries != 7 || c.KV.DynamoDB.ReadTimeout != 9*time.Second {
+		t.Errorf("kv.dynamodb = %+v", c.KV.DynamoDB)
+	}
+	if len(c.TrustedProxies) != 2 {
+		t.Errorf("trusted_proxies = %q, want two", c.TrustedProxies)
+	}
+	if got, want := c.KV.Type, "pebble"; got != want {
+		t.Errorf("kv.type = %q, want the default %q", got, want)
+	}
+}
+
+func TestLoadConfigBesideData(t *testing.T) {
+	path := write(t, "granary.yaml", "http: {listen: '127.0.0.1:9'}\ninitialization:\n  repositories: [{name: files, repo_type: hosted, format: raw}]\n")
+	c, err := loadConfig(sources{environ: []string{"GRANARY_DATA=" + filepath.Dir(path)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.HTTP.Listen != "127.0.0.1:9" || len(c.Initialization.Repositories) != 1 {
+		t.Errorf("configuration beside the data was not read: %+v", c)
+	}
+}
+
+func TestLoadConfigRefuses(t *testing.T) {
+	for name, text := range map[string]string{
+		"unknown key":    "htpp: {listen: ':1'}\n",
+		"kv type":        "kv: {type: mysql}\n",
+		"no listener":    "http: {listen: ''}\n",
+		"https alone":    "https: {listen: ':1'}\n",
+		"short secret":   "secret_key: short\n",
+		"log level":      "log_level: loud\n",
+		"not yaml":       "{",
+		"wrong type":     "http: 7\n",
+		"wrong duration": "shutdown_timeout: soon\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := loadConfig(sources{file: write(t, "c.yaml", text)}); err == nil {
+				t.Errorf("%q was taken", text)
+			}
+		})
+	}
+	if _, err := loadConfig(sources{file: filepath.Join(t.TempDir(), "none.yaml")}); err == nil {
+		t.Error("a named file that is missing was taken")
+	}
+}
+
+func TestMasked(t *testing.T) {
+	c := defaults()
+	c.AdminPassword, c.SecretKey = "hunter22", "0123456789abcdef"
+	c.Stores = []map[string]any{{"name": "s", "store_type": "s3", "secret_key": "topsecret"}}
+	c.Initialization.Users = []map[string]any{{"username": "u", "password": "sesame"}}
+	m, err := c.masked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := printable(m)
+	for _, secret := range []string{"hunter22", "0123456789abcdef", "topsecret", "sesame"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q is shown in %s", secret, text)
+		}
+	}
+	if !strings.Contains(text, mask) {
+		t.Errorf("no secret is masked in %s", text)
+	}
+}

@@ -1,0 +1,32 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"granary/integration/component"
+)
+
+// Cluster starts nodes on one DynamoDB table and one bucket. The bucket is the
+// store "default".
+func Cluster(t testing.TB, nodes int) []*Node {
+	t.Helper()
+	dynamo := component.DynamoDBLocal(t)
+	bucket := component.VersityGW(t)
+	table := "t" + strings.ReplaceAll(strings.ToLower(bucket.Bucket), "-", "")
+	env := []string{
+		"GRANARY_KV_TYPE=dynamodb", "GRANARY_KV_DYNAMODB_ENDPOINT=" + dynamo, "GRANARY_KV_DYNAMODB_TABLE=" + table,
+		"GRANARY_KV_DYNAMODB_CREATE_TABLE=true", "GRANARY_KV_DYNAMODB_REGION=us-east-1",
+		"GRANARY_SECRET_KEY=a key for tests only, of any length",
+		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local",
+	}
+	var out []*Node
+	for range nodes {
+		out = append(out, Start(t, Options{Env: env}))
+	}
+	out[0].Want(201, "POST", "/api/v1/stores", strings.NewReader(fmt.Sprintf(
+		`{"name":"default","store_type":"s3","bucket":%q,"endpoint":%q,"region":%q,"access_key":%q,"secret_key":%q}`,
+		bucket.Bucket, bucket.Endpoint, bucket.Region, bucket.AccessKey, bucket.SecretKey)), "Content-Type", "application/json")
+	return out
+}

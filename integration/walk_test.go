@@ -1,0 +1,122 @@
+// Package integration_test drives the real server with real clients.
+package integration_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"granary/integration/component"
+	"granary/integration/node"
+)
+
+func TestMain(m *testing.M) { os.Exit(component.Run(m)) }
+
+// The same scripts run against one embedded node and against two nodes on a
+// DynamoDB table and a bucket: $A and $B are the addresses, the same one where
+// there is one node only.
+func TestWalkEmbedded(t *testing.T) {
+	n := node.Start(t, node.Options{})
+	walk(t, n, n)
+}
+
+func TestWalkTwoNodes(t *testing.T) {
+	nodes := node.Cluster(t, 2)
+	walk(t, nodes[0], nodes[1])
+}
+
+func walk(t *testing.T, a, b *node.Node) {
+	t.Helper()
+	for _, program := range []string{"curl", "go", "git"} {
+		if _, err := exec.LookPath(program); err != nil {
+			need(t, program)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/walk",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			// Repositories of a script are its own: scripts share the server.
+			id := strings.ToLower(rand.Text()[:8])
+			e.Setenv("A", a.URL)
+			e.Setenv("B", b.URL)
+			e.Setenv("HOSTA", strings.TrimPrefix(a.URL, "http://"))
+			e.Setenv("HOSTB", strings.TrimPrefix(b.URL, "http://"))
+			e.Setenv("USER", "admin:"+node.Password)
+			e.Setenv("PASSWORD", node.Password)
+			e.Setenv("ID", id)
+			e.Setenv("GRANARY", node.Binary(t))
+			e.Setenv("GOPATH", filepath.Join(e.WorkDir, "gopath"))
+			e.Setenv("GOCACHE", filepath.Join(e.WorkDir, "gocache"))
+			e.Setenv("GOFLAGS", "-modcacherw -mod=mod")
+			e.Setenv("GOTOOLCHAIN", "local")
+			e.Setenv("GONOSUMDB", "*")
+			e.Setenv("GONOSUMCHECK", "1")
+			e.Setenv("GOINSECURE", "*")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"random":     random,
+			"repository": repository,
+			"status":     status,
+			"modzip":     modzip,
+		},
+	})
+}
+
+// need skips the test, or fails it in CI, for want of a program.
+func need(t testing.TB, program string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing", program)
+	}
+	t.Skipf("%s is missing", program)
+}
+
+// random FILE SIZE writes bytes that were never seen before.
+func random(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = io.CopyN(f, rand.Reader, size)
+	ts.Check(err)
+	ts.Check(f.Close())
+}
+
+// repository JSON creates a repository on $A.
+func repository(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("curl", "-fsS", "-u", ts.Getenv("USER"), "-H", "Content-Type: application/json", "-d", args[0], ts.Getenv("A")+"/api/v1/repositories"))
+}
+
+// status CODE CURL-ARGUMENTS… fails unless the answer has that status. The body
+// goes to the file body, the header to the file header.
+func status(ts *testscript.TestScript, _ bool, args []string) {
+	full := append([]string{"-sS", "-u", ts.Getenv("USER"), "-o", "body", "-D", "header", "-w", "%{http_code}"}, args[1:]...)
+	if args[1] == "anonymous" {
+		full = append([]string{"-sS", "-o", "body", "-D", "header", "-w", "%{http_code}"}, args[2:]...)
+	}
+	cmd := exec.Command("curl", full...)
+	cmd.Dir = ts.MkAbs(".")
+	out, err := cmd.CombinedOutput()
+	ts.Check(err)
+	if got := string(out); got != args[0] {
+		body, _ := os.ReadFile(ts.MkAbs("body")) //nolint:errcheck // for the message only
+		ts.Fatalf("status %s, want %s: curl %q\n%.1000s", got, args[0], args[1:], body)
+	}
+}
+
+// modzip MODULE VERSION DIR makes the zip of a module's folder.
+func modzip(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := moduleZip(args[0], args[1], ts.MkAbs(args[2]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(fmt.Sprintf("%s.zip", args[1])), b, 0o644))
+}

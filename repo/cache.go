@@ -1,0 +1,121 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"granary/digest"
+	"granary/formats"
+	"granary/repo/record"
+	"granary/repo/upstream"
+)
+
+// cache is the view of an upstream: its records are parsed from the upstream's
+// documents, its files are filled on demand and stored like a hosted
+// repository's.
+type cache struct {
+	hosted
+}
+
+var _ target = (*cache)(nil)
+
+func (c *cache) base() *hosted     { return &c.hosted }
+func (c *cache) targets() []target { return []target{c} }
+
+// stale is the Warning of RFC 9111 §5.5 for a copy that could not be confirmed.
+const stale = `110 - "response is stale"`
+
+// request is one to the repository's upstream with its credentials.
+func (c *cache) request(path string) (upstream.Request, error) {
+	r := upstream.Request{Base: c.repo.UpstreamURL, Ref: path, Realms: c.repo.UpstreamRealms}
+	if a := c.repo.UpstreamAuth; a != nil {
+		password, err := a.Password.Reveal()
+		if err != nil {
+			return r, fmt.Errorf("upstream password of %s: %w", c.repo.Name, err)
+		}
+		r.Auth = &upstream.Credentials{Username: a.Username, Password: password}
+	}
+	return r, nil
+}
+
+// Stamp is the digest of the scope's entry document, asked for again when due.
+func (c *cache) Stamp(ctx context.Context, scope string) (string, error) {
+	entry := c.repo.index.Entry(scope)
+	if entry == "" {
+		return "", nil
+	}
+	d, err := c.document(ctx, scope, entry, digest.Sums{})
+	if errors.Is(err, formats.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return d.stamp(), nil
+}
+
+// Records parses the upstream's documents.
+func (c *cache) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
+	if c.repo.index == nil {
+		return func(func(formats.Record, error) bool) {}
+	}
+	return c.repo.index.Parse(ctx, scope, source{c, scope, c.repo.index.Entry(scope)})
+}
+
+func (c *cache) Open(ctx context.Context, op formats.Op) (*formats.Content, error) {
+	return c.find(ctx, op, false)
+}
+
+// find serves the stored copy while it is current; past that it asks the
+// upstream, beforehand at a TTL of 0, else while the old copy is served.
+func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Content, error) {
+	if c.repo.refuses(op.Upstream()) {
+		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, op.Upstream(), formats.ErrBlocked)
+	}
+	fixed := c.repo.fixed(op)
+	mode := record.Latest
+	if fixed {
+		mode = record.Hit
+	}
+	rec, version, err := c.service.Records.Get(ctx, c.repo.space, op.Scope, op.Name, mode)
+	if errors.Is(err, formats.ErrNotFound) {
+		return c.fill(ctx, op, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, op.Key(), err)
+	}
+	content := c.content(op, rec)
+	content.Fixed = fixed
+	if fixed || rec.Origin == nil || c.repo.fresh(rec.Origin.Checked, c.service.Now()) {
+		return content, nil
+	}
+	old := &copied{rec, version}
+	if c.repo.ttl() > 0 {
+		c.begin(ctx, op, old)
+		return content, nil
+	}
+	return c.fill(ctx, op, old)
+}
+
+// content is the hosted one, but for bytes that turn out to be lost: the
+// upstream has them.
+func (c *cache) content(op formats.Op, rec record.Record) *formats.Content {
+	content := c.hosted.content(op, rec)
+	open := content.Open
+	content.Open = func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
+		r, err := open(ctx, offset, n)
+		if !errors.Is(err, formats.ErrCorrupt) {
+			return r, err
+		}
+		again, ferr := c.fill(ctx, op, nil)
+		if ferr != nil || !bytes.Equal(again.Sums.BLAKE3, rec.Sums.BLAKE3) {
+			return nil, err // other bytes can't be sent under this record's headers
+		}
+		return again.Open(ctx, offset, n)
+	}
+	return content
+}

@@ -1,0 +1,271 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"granary/blob"
+	"granary/digest"
+	"granary/formats"
+	"granary/kv"
+	"granary/repo/upstream"
+)
+
+// maxDocument bounds an upstream document in bytes.
+const maxDocument = 1 << 30
+
+// document is an upstream's document, or that there is none, as stored at
+// [kv.Space.Document].
+type document struct {
+	kv.Extra     `cbor:"-"`
+	Status       int         `cbor:"1,keyasint,omitempty"` // 200 or 404
+	Checked      int64       `cbor:"2,keyasint,omitempty"` // Unix ns of the last answer of the upstream
+	ETag         string      `cbor:"3,keyasint,omitempty"`
+	LastModified string      `cbor:"4,keyasint,omitempty"`
+	URL          string      `cbor:"5,keyasint,omitempty"` // where it was found after redirects
+	Size         int64       `cbor:"6,keyasint,omitempty"`
+	Sums         digest.Sums `cbor:"7,keyasint"`
+	Inline       []byte      `cbor:"8,keyasint,omitempty"`
+	Store        string      `cbor:"9,keyasint,omitempty"`
+	Blob         blob.ID     `cbor:"10,keyasint,omitempty"`
+}
+
+func (d *document) stamp() string { return cacheStamp + hex.EncodeToString(d.Sums.BLAKE3[:16]) }
+
+func (d *document) missing() bool { return d.Status == http.StatusNotFound }
+
+// documents keeps the documents of upstreams and asks again when they are due.
+type documents struct{ asking singleflight.Group }
+
+// document returns an upstream's document, asked for again where it is due.
+// formats.ErrNotFound: the upstream has none. An old copy serves where the
+// upstream can't be asked.
+func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sums) (*document, error) {
+	if c.repo.refuses(path) {
+		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, path, formats.ErrBlocked)
+	}
+	key := c.repo.space.Document(scope, path)
+	d, version, err := c.service.documentTable().Get(ctx, key)
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		return c.askDocument(ctx, key, path, nil, "", sum)
+	case err != nil:
+		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
+	case c.current(&d, sum):
+		return d.result(path)
+	case c.repo.ttl() > 0 && !d.missing() && sum.IsZero():
+		c.service.background(ctx, func(ctx context.Context) {
+			if _, err := c.askDocument(ctx, key, path, &d, version, sum); err != nil && !errors.Is(err, formats.ErrNotFound) {
+				c.service.Log.WarnContext(ctx, "refresh a document", "repository", c.repo.Name, "path", path, "error", err)
+			}
+		})
+		return d.result(path)
+	}
+	return c.askDocument(ctx, key, path, &d, version, sum)
+}
+
+// current tells whether the upstream need not be asked.
+func (c *cache) current(d *document, sum digest.Sums) bool {
+	if d.missing() {
+		return c.service.Now().Sub(time.Unix(0, d.Checked)) < c.repo.negativeTTL()
+	}
+	if !sum.IsZero() {
+		return d.Sums.Check(sum) == nil
+	}
+	return c.repo.fresh(d.Checked, c.service.Now())
+}
+
+func (d *document) result(path string) (*document, error) {
+	if d.missing() {
+		return nil, fmt.Errorf("upstream %s: %w", path, formats.ErrNotFound)
+	}
+	return d, nil
+}
+
+// askDocument asks the upstream once for all who wait for the same document.
+func (c *cache) askDocument(ctx context.Context, key kv.Key, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	type result struct {
+		d   *document
+		err error
+	}
+	ch := c.service.docs.asking.DoChan(key.String(), func() (any, error) {
+		done := make(chan result, 1)
+		c.service.background(ctx, func(ctx context.Context) {
+			d, err := c.fetchDocument(ctx, key, path, old, version, sum)
+			done <- result{d, err}
+		})
+		r := <-done
+		return r.d, r.err
+	})
+	select {
+	case r := <-ch:
+		if r.Err == nil {
+			return r.Val.(*document).result(path)
+		}
+		if old != nil && sum.IsZero() && !errors.Is(r.Err, formats.ErrBadRequest) {
+			return old.result(path)
+		}
+		return nil, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *cache) fetchDocument(ctx context.Context, key kv.Key, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	req, err := c.request(path)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil && !old.missing() && sum.IsZero() {
+		req.ETag, req.LastModified = old.ETag, old.LastModified
+	}
+	resp, err := c.service.Upstream.Get(ctx, req)
+	if errors.Is(err, formats.ErrNotFound) {
+		return c.storeDocument(ctx, key, version, &document{Status: http.StatusNotFound, Checked: c.service.Now().UnixNano()})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("document %s of the upstream of %s: %w", path, c.repo.Name, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
+	now := c.service.Now().UnixNano()
+	if resp.NotModified {
+		d := *old
+		d.Checked = now
+		if c.repo.ttl() == 0 {
+			return &d, nil // asked every time: the answer need not be remembered
+		}
+		return c.storeDocument(ctx, key, version, &d)
+	}
+	return c.takeDocument(ctx, key, path, old, version, sum, resp)
+}
+
+func (c *cache) takeDocument(ctx context.Context, key kv.Key, path string, old *document, version kv.Version, sum digest.Sums, resp *upstream.Response) (*document, error) {
+	store, err := c.service.Store(ctx, c.repo.Store)
+	if err != nil {
+		return nil, err
+	}
+	o := c.service.receiveOptions(resp.Size, sum.Algorithms()...)
+	o.Max = maxDocument
+	rc, err := blob.Receive(ctx, store, resp.Body, o)
+	if err != nil {
+		return nil, upstreamBody(path, err)
+	}
+	defer c.service.discard(ctx, rc)
+	if err := rc.Sums().Check(sum); err != nil {
+		return nil, fmt.Errorf("%w: document %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
+	}
+	d := &document{
+		Status: http.StatusOK, Checked: c.service.Now().UnixNano(), ETag: resp.ETag, LastModified: resp.LastModified, URL: resp.URL,
+		Size: rc.Size(), Sums: rc.Sums(),
+	}
+	if old != nil && bytes.Equal(old.Sums.BLAKE3, d.Sums.BLAKE3) {
+		d.Inline, d.Store, d.Blob = old.Inline, old.Store, old.Blob
+		return c.storeDocument(ctx, key, version, d)
+	}
+	if b, ok := rc.Inline(); ok {
+		d.Inline = bytes.Clone(b)
+		return c.storeDocument(ctx, key, version, d)
+	}
+	held, err := c.service.hold(ctx, c.repo.Store, rc)
+	if err != nil {
+		return nil, fmt.Errorf("store document %s/%s: %w", c.repo.Name, path, err)
+	}
+	d.Store, d.Blob = c.repo.Store, held.Blob
+	if d, err = c.storeDocument(ctx, key, version, d); err != nil {
+		return nil, err
+	}
+	if err := c.service.Refs.Confirm(ctx, held); err != nil {
+		return nil, fmt.Errorf("keep document %s/%s: %w", c.repo.Name, path, err)
+	}
+	return d, nil
+}
+
+// storeDocument writes on the version that was seen before the fetch, so that
+// a document never goes backwards: who comes late uses what is there.
+func (c *cache) storeDocument(ctx context.Context, key kv.Key, version kv.Version, d *document) (*document, error) {
+	table := c.service.documentTable()
+	_, err := table.Replace(ctx, key, *d, version)
+	if errors.Is(err, kv.ErrConflict) {
+		now, _, err := table.Found(ctx, key, err)
+		if errors.Is(err, kv.ErrNotFound) {
+			return d, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read document %v: %w", key, err)
+		}
+		return &now, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store document %v: %w", key, err)
+	}
+	return d, nil
+}
+
+// documentTable lets what upstreams do not have be forgotten by itself.
+func (s *Service) documentTable() kv.Table[document] {
+	return kv.Table[document]{Store: s.KV, Expires: func(d document) time.Time {
+		if d.missing() {
+			return time.Unix(0, d.Checked).Add(missingFor)
+		}
+		return time.Time{}
+	}}
+}
+
+// missingFor is how long a "not found" is remembered for the time when the
+// upstream can't be asked; how long it is believed is the negative TTL.
+const missingFor = 24 * time.Hour
+
+// source is formats.Source: the upstream's documents, by way of the cache.
+type source struct {
+	cache *cache
+	scope string
+	entry string
+}
+
+// Open takes the entry document as it is stored: the stamp has asked for it.
+func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.ReadCloser, error) {
+	var d *document
+	var err error
+	if path == s.entry {
+		d, err = s.cache.storedDocument(ctx, s.scope, path)
+	} else {
+		d, err = s.cache.document(ctx, s.scope, path, sum)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.Blob == "" {
+		return io.NopCloser(bytes.NewReader(d.Inline)), nil
+	}
+	return s.cache.service.opener(d.Store, d.Blob, d.Sums)(ctx, 0, -1)
+}
+
+func (c *cache) storedDocument(ctx context.Context, scope, path string) (*document, error) {
+	d, _, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
+	if errors.Is(err, kv.ErrNotFound) {
+		return c.document(ctx, scope, path, digest.Sums{})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
+	}
+	return d.result(path)
+}
+
+// upstreamBody says of a body that could not be taken whose fault it is.
+func upstreamBody(path string, err error) error {
+	switch {
+	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, blob.ErrUnavailable), errors.Is(err, formats.ErrUpstream):
+		return fmt.Errorf("take %s: %w", path, err)
+	case errors.Is(err, blob.ErrTooLarge):
+		return fmt.Errorf("%w: %s: %w", formats.ErrUpstream, path, err)
+	}
+	return fmt.Errorf("%w: %s broke off: %w", formats.ErrUpstream, path, err)
+}

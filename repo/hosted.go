@@ -1,0 +1,184 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"granary/formats"
+	"granary/repo/record"
+)
+
+// ErrForbidden is returned when the caller lacks a right on a member of the
+// group that it addressed; 403.
+var ErrForbidden = errors.New("forbidden")
+
+// hosted is the view of stored records.
+type hosted struct {
+	service *Service
+	repo    *repository
+}
+
+var _ target = (*hosted)(nil)
+
+func (h *hosted) base() *hosted     { return h }
+func (h *hosted) targets() []target { return []target{h} }
+
+// Stamps of hosted and cached scopes differ in their first letter: a hosted
+// scope without records does not exist, an upstream's document without records
+// does.
+const (
+	hostedStamp = "h:"
+	cacheStamp  = "c:"
+)
+
+// Stamp reads consistently. A scope with records and no stamp, which a crash
+// between the two leaves behind, is stamped now.
+func (h *hosted) Stamp(ctx context.Context, scope string) (string, error) {
+	stamp, err := h.service.Records.Stamp(ctx, h.repo.space, scope)
+	if err != nil {
+		return "", fmt.Errorf("read the stamp of %s/%s: %w", h.repo.Name, scope, err)
+	}
+	if stamp == "" {
+		if stamp, err = h.heal(ctx, scope); err != nil || stamp == "" {
+			return "", err
+		}
+	}
+	return hostedStamp + stamp, nil
+}
+
+func (h *hosted) heal(ctx context.Context, scope string) (string, error) {
+	for _, err := range h.Records(ctx, scope) {
+		if err != nil {
+			return "", err
+		}
+		if err := h.service.Records.Touch(ctx, h.repo.space, scope); err != nil {
+			return "", fmt.Errorf("stamp %s/%s: %w", h.repo.Name, scope, err)
+		}
+		return h.service.Records.Stamp(ctx, h.repo.space, scope)
+	}
+	return "", nil
+}
+
+// Records reads consistently.
+func (h *hosted) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
+	return func(yield func(formats.Record, error) bool) {
+		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, record.Consistent) {
+			if err != nil {
+				yield(formats.Record{}, fmt.Errorf("read the records of %s/%s: %w", h.repo.Name, scope, err))
+				return
+			}
+			if !yield(n.Record.Public(n.Scope, n.Name), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (h *hosted) Open(ctx context.Context, op formats.Op) (*formats.Content, error) {
+	return h.find(ctx, op, false)
+}
+
+// find takes an immutable hit as it comes; a path that may be overwritten, and
+// every miss, is read consistently.
+func (h *hosted) find(ctx context.Context, op formats.Op, fresh bool) (*formats.Content, error) {
+	mode := record.Latest
+	if op.Fixed && !fresh {
+		mode = record.Hit
+	}
+	rec, _, err := h.service.Records.Get(ctx, h.repo.space, op.Scope, op.Name, mode)
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", h.repo.Name, op.Key(), err)
+	}
+	return h.content(op, rec), nil
+}
+
+// content makes a record ready to be sent. The blob store is asked only when
+// the bytes are.
+func (h *hosted) content(op formats.Op, rec record.Record) *formats.Content {
+	c := &formats.Content{Record: rec.Public(op.Scope, op.Name), Fixed: op.Fixed, Inline: rec.Inline, BlobID: string(rec.Blob)}
+	if rec.Blob == "" {
+		c.Open = inlineOpener(rec.Inline)
+		return c
+	}
+	c.Open = func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
+		return h.openBlob(ctx, op, rec, offset, n)
+	}
+	return c
+}
+
+func inlineOpener(b []byte) func(context.Context, int64, int64) (io.ReadCloser, error) {
+	return func(_ context.Context, offset, n int64) (io.ReadCloser, error) {
+		rest := b[min(max(offset, 0), int64(len(b))):]
+		if n >= 0 && n < int64(len(rest)) {
+			rest = rest[:n]
+		}
+		return io.NopCloser(bytes.NewReader(rest)), nil
+	}
+}
+
+// openBlob opens a record's bytes. Where they are missing the reference by hash
+// is followed, then the record read again, consistently; only then is it an
+// error, and the reference says from then on that the bytes are lost, so that
+// the next upload of that content heals every record of it.
+func (h *hosted) openBlob(ctx context.Context, op formats.Op, rec record.Record, offset, n int64) (io.ReadCloser, error) {
+	open := h.service.opener(rec.Store, rec.Blob, rec.Sums)
+	r, err := open(ctx, offset, n)
+	if !errors.Is(err, formats.ErrCorrupt) {
+		return r, err
+	}
+	now, _, again := h.service.Records.Get(ctx, h.repo.space, op.Scope, op.Name, record.Latest)
+	if again == nil && now.Blob != rec.Blob && bytes.Equal(now.Sums.BLAKE3, rec.Sums.BLAKE3) {
+		return h.service.opener(now.Store, now.Blob, now.Sums)(ctx, offset, n)
+	}
+	return nil, fmt.Errorf("%s/%s: %w", h.repo.Name, op.Key(), err)
+}
+
+// Dir yields what lies in a directory, page after page.
+func (h *hosted) Dir(ctx context.Context, dir string) iter.Seq2[formats.Entry, error] {
+	return h.dirFrom(ctx, dir, "")
+}
+
+var _ formats.Pager = (*hosted)(nil)
+
+// DirAfter begins in the middle of a directory.
+func (h *hosted) DirAfter(ctx context.Context, dir, after string) iter.Seq2[formats.Entry, error] {
+	return h.dirFrom(ctx, dir, record.After(after))
+}
+
+func (h *hosted) dirFrom(ctx context.Context, dir string, after record.Cursor) iter.Seq2[formats.Entry, error] {
+	return func(yield func(formats.Entry, error) bool) {
+		for {
+			page, err := h.service.Records.Dir(ctx, h.repo.space, dir, after, dirPage)
+			if err != nil {
+				yield(formats.Entry{}, fmt.Errorf("list %s/%s: %w", h.repo.Name, dir, err))
+				return
+			}
+			for _, l := range page.Lines {
+				if !yield(entry(dir, l), nil) {
+					return
+				}
+			}
+			if !page.More {
+				return
+			}
+			after = page.Next
+		}
+	}
+}
+
+const dirPage = 1000
+
+func entry(dir string, l record.Line) formats.Entry {
+	e := formats.Entry{Name: l.Name, Dir: l.Dir, Count: l.Count, Size: l.Bytes, Time: time.Unix(0, l.Modified).UTC()}
+	if !l.Dir {
+		rec := l.Record.Public(dir, l.Name)
+		e.Count, e.Size, e.File = 0, rec.Size, &rec
+		e.Time = rec.Time
+	}
+	return e
+}

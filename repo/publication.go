@@ -1,0 +1,233 @@
+package repo
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/zeebo/blake3"
+	"golang.org/x/sync/singleflight"
+
+	"granary/blob"
+	"granary/digest"
+	"granary/formats"
+	"granary/kv"
+)
+
+// publication is what was rendered together from the records of a scope, as
+// stored at [kv.Space.Publication].
+type publication struct {
+	kv.Extra `cbor:"-"`
+	Made     int64       `cbor:"1,keyasint,omitempty"` // Unix ns
+	Store    string      `cbor:"2,keyasint,omitempty"` // id of the store that blobs of it are in
+	Records  int64       `cbor:"3,keyasint,omitempty"` // how many went in
+	Files    []published `cbor:"4,keyasint,omitempty"`
+	Inputs   []byte      `cbor:"5,keyasint,omitempty"` // fingerprint of those records
+}
+
+// published is one document of a publication.
+type published struct {
+	Path   string      `cbor:"1,keyasint,omitempty"`
+	Type   string      `cbor:"2,keyasint,omitempty"`
+	Size   int64       `cbor:"3,keyasint,omitempty"`
+	Sums   digest.Sums `cbor:"4,keyasint"`
+	Inline []byte      `cbor:"5,keyasint,omitempty"`
+	Blob   blob.ID     `cbor:"6,keyasint,omitempty"`
+	Expand bool        `cbor:"7,keyasint,omitempty"` // holds stand-ins for URLs
+	Gzip   *published  `cbor:"8,keyasint,omitempty"` // the same bytes compressed
+}
+
+func (p *publication) file(path string) *published {
+	for i := range p.Files {
+		if p.Files[i].Path == path {
+			return &p.Files[i]
+		}
+	}
+	return nil
+}
+
+// weight is the memory that a publication takes in the cache, in bytes.
+func (p *publication) weight() uint32 {
+	n := 256
+	for _, f := range p.Files {
+		n += 256 + len(f.Path) + len(f.Inline)
+		if f.Gzip != nil {
+			n += 128 + len(f.Gzip.Inline)
+		}
+	}
+	return uint32(min(n, 1<<31))
+}
+
+// publications renders, stores and serves the documents of all repositories.
+type publications struct {
+	service *Service
+	hot     *otter.Cache[kv.Key, *publication]
+	making  singleflight.Group
+	checks  *checks
+}
+
+func newPublications(s *Service) (*publications, error) {
+	hot, err := otter.New(&otter.Options[kv.Key, *publication]{
+		MaximumWeight: uint64(s.CacheBytes),
+		Weigher:       func(_ kv.Key, p *publication) uint32 { return p.weight() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of documents: %w", err)
+	}
+	return &publications{service: s, hot: hot, checks: newChecks(s)}, nil
+}
+
+// document returns a document of the scope's current publication. The stamp is
+// read before anything is rendered: what was published before this read is in
+// the document.
+func (p *publications) document(ctx context.Context, r *repository, v view, op formats.Op) (*formats.Content, error) {
+	if r.index == nil {
+		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
+	}
+	stamp, err := v.Stamp(ctx, op.Scope)
+	if err != nil {
+		return nil, err
+	}
+	if stamp == "" && !op.Missing {
+		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
+	}
+	key := r.space.Publication(op.Scope, publicationKey(stamp, r.index.Renderer()))
+	pub, err := p.get(ctx, r, v, op.Scope, key)
+	if err != nil {
+		return nil, err
+	}
+	p.checks.due(ctx, v, op.Scope, stamp, key, pub)
+	if pub.Records == 0 && !op.Missing && strings.HasPrefix(stamp, hostedStamp) {
+		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
+	}
+	f := pub.file(op.Path)
+	if f == nil {
+		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
+	}
+	return p.content(pub, f), nil
+}
+
+// publicationKey names what is rendered from inputs of that stamp by that
+// renderer.
+func publicationKey(stamp, renderer string) string {
+	h := blake3.New()
+	fmt.Fprintf(h, "%q %q", stamp, renderer)
+	return hex.EncodeToString(h.Sum(nil)[:20])
+}
+
+// get returns the publication from memory, from the store, or rendered now:
+// one request renders, the others of this process wait for it.
+func (p *publications) get(ctx context.Context, r *repository, v view, scope string, key kv.Key) (*publication, error) {
+	if pub, ok := p.hot.GetIfPresent(key); ok {
+		return pub, nil
+	}
+	type result struct {
+		pub *publication
+		err error
+	}
+	ch := p.making.DoChan(key.String(), func() (any, error) {
+		done := make(chan result, 1)
+		p.service.background(ctx, func(ctx context.Context) {
+			pub, err := p.loadOrRender(ctx, r, v, scope, key)
+			done <- result{pub, err}
+		})
+		res := <-done
+		return res.pub, res.err
+	})
+	select {
+	case res := <-ch:
+		if res.Err != nil {
+			return nil, res.Err
+		}
+		return res.Val.(*publication), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *publications) loadOrRender(ctx context.Context, r *repository, v view, scope string, key kv.Key) (*publication, error) {
+	table := kv.Table[publication]{Store: p.service.KV}
+	pub, _, err := table.Get(ctx, key)
+	if errors.Is(err, kv.ErrNotFound) {
+		return p.render(ctx, r, v, scope, key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the publication of %s/%s: %w", r.Name, scope, err)
+	}
+	p.hot.Set(key, &pub)
+	return &pub, nil
+}
+
+// render makes the publication and stores it. Who loses the race for the key
+// serves what is stored: there are never two contents under one key.
+func (p *publications) render(ctx context.Context, r *repository, v view, scope string, key kv.Key) (*publication, error) {
+	pw := newPub(ctx, p.service, r)
+	defer pw.abort(ctx)
+	count, inputs := int64(0), newFingerprint()
+	counted := func(yield func(formats.Record, error) bool) {
+		for rec, err := range v.Records(ctx, scope) {
+			if err == nil {
+				count++
+				inputs.add(rec)
+			}
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+	if err := r.index.Render(ctx, scope, counted, pw); err != nil {
+		return nil, fmt.Errorf("render %s/%s: %w", r.Name, scope, err)
+	}
+	pub, err := pw.finish(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("publish %s/%s: %w", r.Name, scope, err)
+	}
+	pub.Made, pub.Records, pub.Inputs = p.service.Now().UnixNano(), count, inputs.sum()
+	if g, ok := v.(*group); ok && g.partial.Load() {
+		return pub, nil
+	}
+	table := kv.Table[publication]{Store: p.service.KV}
+	_, err = table.Create(ctx, key, *pub)
+	if errors.Is(err, kv.ErrConflict) {
+		stored, _, err := table.Get(ctx, key, kv.Consistent)
+		if err != nil {
+			return nil, fmt.Errorf("read the publication of %s/%s: %w", r.Name, scope, err)
+		}
+		pub = &stored
+	} else if err != nil {
+		return nil, fmt.Errorf("store the publication of %s/%s: %w", r.Name, scope, err)
+	}
+	if err := pw.confirm(ctx); err != nil {
+		return nil, fmt.Errorf("publish %s/%s: %w", r.Name, scope, err)
+	}
+	p.hot.Set(key, pub)
+	return pub, nil
+}
+
+func (p *publications) content(pub *publication, f *published) *formats.Content {
+	c := p.bytesOf(pub, f)
+	if f.Gzip != nil {
+		c.Gzip = p.bytesOf(pub, f.Gzip)
+		c.Gzip.Type = f.Type
+	}
+	return c
+}
+
+func (p *publications) bytesOf(pub *publication, f *published) *formats.Content {
+	c := &formats.Content{
+		Record: formats.Record{
+			Name: f.Path, Type: f.Type, Size: f.Size, Sums: f.Sums, Time: time.Unix(0, pub.Made).UTC(),
+		},
+		Inline: f.Inline, Expand: f.Expand, BlobID: string(f.Blob),
+	}
+	if f.Blob == "" {
+		c.Open = inlineOpener(f.Inline)
+	} else {
+		c.Open = p.service.opener(pub.Store, f.Blob, f.Sums)
+	}
+	return c
+}

@@ -1,0 +1,227 @@
+package repo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"granary/blob"
+	"granary/formats"
+	"granary/kv"
+	"granary/repo/config"
+	"granary/repo/record"
+	"granary/repo/refs"
+	"granary/repo/upstream"
+)
+
+// Registry is what the service asks of the configuration.
+type Registry interface {
+	Repository(ctx context.Context, name string) (*config.Repository, error)
+	RepositoryByID(id string) (*config.Repository, bool)
+	StoreByID(id string) (*config.Store, bool)
+	Settings() *config.Settings
+}
+
+// Leaser gives a name to one node at a time. release ends the lease.
+type Leaser interface {
+	Lease(ctx context.Context, name string, ttl time.Duration) (release func(), err error)
+}
+
+// Config is what a Service is made of.
+type Config struct {
+	KV       kv.Store
+	Registry Registry
+	Formats  []formats.Format
+	Records  *record.Store
+	Refs     *refs.Keeper
+	Upstream *upstream.Client
+	// OpenStore opens a configured blob store; it is called once per store and
+	// change of its configuration.
+	OpenStore func(ctx context.Context, s *config.Store) (blob.Store, error)
+	// Leases keeps nodes from filling the same object at once. Optional: a
+	// single node needs none.
+	Leases Leaser
+	Now    func() time.Time // optional
+	Random io.Reader        // optional; for blob ids
+	Log    *slog.Logger     // optional
+	// CacheBytes bounds the memory for documents, 0 is 16 MiB.
+	CacheBytes int64
+}
+
+// Service answers for all repositories. It is used concurrently.
+type Service struct {
+	Config
+	formats map[string]formats.Format
+	inline  int64
+	pubs    *publications
+	fills   fills
+	docs    documents
+
+	ctx    context.Context //nolint:containedctx // the life of background work, ended by Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu     sync.Mutex
+	repos  map[string]*repository  // by id; guarded by mu
+	stores map[string]*openedStore // by id; guarded by mu
+}
+
+type openedStore struct {
+	config *config.Store
+	store  blob.Store
+}
+
+// New makes a service; Close ends its background work.
+func New(c Config) (*Service, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 16 << 20
+	}
+	s := &Service{
+		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline),
+		repos: map[string]*repository{}, stores: map[string]*openedStore{},
+	}
+	for _, f := range c.Formats {
+		if _, twice := s.formats[f.Name()]; twice {
+			return nil, fmt.Errorf("format %s is registered twice", f.Name())
+		}
+		s.formats[f.Name()] = f
+	}
+	pubs, err := newPublications(s)
+	if err != nil {
+		return nil, err
+	}
+	s.pubs = pubs
+	s.fills.running = map[string]*fill{}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Close ends background fills and revalidations and waits for them until ctx
+// ends.
+func (s *Service) Close(ctx context.Context) error {
+	s.cancel()
+	done := make(chan struct{})
+	go func() { s.work.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for background work of repositories: %w", ctx.Err())
+	}
+}
+
+// background runs f with the values of ctx but the life of the service: work
+// that several requests share must not die with the first of them.
+func (s *Service) background(ctx context.Context, f func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(s.ctx, cancel)
+	s.work.Go(func() {
+		defer cancel()
+		defer stop()
+		f(ctx)
+	})
+}
+
+// Store returns the blob store with an id, opened.
+func (s *Service) Store(ctx context.Context, id string) (blob.Store, error) {
+	c, ok := s.Registry.StoreByID(id)
+	if !ok {
+		return nil, fmt.Errorf("store %s: %w", id, formats.ErrNotFound)
+	}
+	s.mu.Lock()
+	o := s.stores[id]
+	s.mu.Unlock()
+	if o != nil && o.config == c {
+		return o.store, nil
+	}
+	bs, err := s.OpenStore(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", c.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stores[id] = &openedStore{c, bs}
+	return bs, nil
+}
+
+func (s *Service) newID() (blob.ID, error) { return blob.NewID(s.Now(), s.Random) }
+
+// Usage returns the number of artifacts of a repository and their bytes, an
+// estimate that follows writes within about a second.
+func (s *Service) Usage(ctx context.Context, repositoryID string) (count, bytes int64, err error) {
+	return s.Records.Usage(ctx, repositoryID)
+}
+
+// Access says whether the caller has a right on a repository.
+type Access func(verb formats.Verb, repository string) bool
+
+// Everything is the Access of the server itself.
+func Everything(formats.Verb, string) bool { return true }
+
+// Open returns a repository as the caller sees it; the right on the repository
+// itself has been checked, access is asked about the members of a group.
+// formats.ErrNotFound if there is none of the name.
+func (s *Service) Open(ctx context.Context, name string, access Access) (*Handle, error) {
+	c, err := s.Registry.Repository(ctx, name)
+	if errors.Is(err, config.ErrNotFound) {
+		return nil, fmt.Errorf("repository %s: %w", name, formats.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up repository %s: %w", name, err)
+	}
+	r, err := s.repository(c)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.view(r, access, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Handle{Config: c, Format: r.format, service: s, repo: r, view: v, access: access}, nil
+}
+
+// maxDepth is how deep groups may be nested.
+const maxDepth = 8
+
+func (s *Service) view(r *repository, access Access, depth int) (view, error) {
+	switch r.Type {
+	case config.Hosted:
+		return &hosted{service: s, repo: r}, nil
+	case config.Cache:
+		return &cache{hosted: hosted{service: s, repo: r}}, nil
+	}
+	if depth >= maxDepth {
+		return nil, fmt.Errorf("%w: group %s is nested deeper than %d", formats.ErrBadRequest, r.Name, maxDepth)
+	}
+	g := &group{service: s, repo: r}
+	for _, id := range r.Members {
+		c, ok := s.Registry.RepositoryByID(id)
+		if !ok || !access(formats.VerbRead, c.Name) {
+			continue
+		}
+		m, err := s.repository(c)
+		if err != nil {
+			return nil, err
+		}
+		v, err := s.view(m, access, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		g.members = append(g.members, v)
+	}
+	return g, nil
+}

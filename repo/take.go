@@ -1,0 +1,176 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+
+	"granary/blob"
+	"granary/digest"
+	"granary/formats"
+	"granary/kv"
+	"granary/repo/record"
+	"granary/repo/upstream"
+)
+
+// locate says where the upstream has a file and what digest it promises: what
+// the request's path names, what the format's documents say, or the path
+// below the upstream's base and nothing.
+func (c *cache) locate(ctx context.Context, op formats.Op) (upstream.Request, digest.Sums, error) {
+	req, err := c.request(op.Upstream())
+	if err != nil {
+		return req, op.Sum, err
+	}
+	p, ok := c.repo.format.(formats.Promiser)
+	if !ok || c.repo.index == nil || !p.Promised(op) {
+		return req, op.Sum, nil
+	}
+	entry := c.repo.index.Entry(op.Scope)
+	d, err := c.document(ctx, op.Scope, entry, digest.Sums{})
+	if err != nil {
+		return req, op.Sum, err
+	}
+	for rec, err := range c.Records(ctx, op.Scope) {
+		if err != nil {
+			return req, op.Sum, err
+		}
+		if rec.Name != op.Name {
+			continue
+		}
+		if rec.URL != "" {
+			if req.Ref, err = resolve(d.URL, rec.URL); err != nil {
+				return req, op.Sum, err
+			}
+		}
+		sums := rec.Sums
+		for _, a := range op.Sum.Algorithms() {
+			sums.Set(a, op.Sum.Get(a))
+		}
+		return req, sums, nil
+	}
+	return req, op.Sum, fmt.Errorf("%s/%s is not in the upstream's index: %w", c.repo.Name, op.Key(), formats.ErrNotFound)
+}
+
+// resolve is what a link in a document means.
+func resolve(document, link string) (string, error) {
+	base, err := url.Parse(document)
+	if err != nil {
+		return "", fmt.Errorf("%w: location %q of a document: %w", formats.ErrUpstream, document, err)
+	}
+	ref, err := base.Parse(link)
+	if err != nil {
+		return "", fmt.Errorf("%w: link %q in %s: %w", formats.ErrUpstream, link, document, err)
+	}
+	return ref.String(), nil
+}
+
+// take stores an answer's body. Readers may follow it while it arrives; it
+// becomes visible only when its length and what was promised agree.
+func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised digest.Sums, resp *upstream.Response) (*formats.Content, error) {
+	store, err := c.service.Store(ctx, c.repo.Store)
+	if err != nil {
+		return nil, err
+	}
+	verifier, verify := c.repo.format.(formats.Verifier)
+	verify = verify && verifier.Verifies(op)
+	body := io.Reader(resp.Body)
+	if !verify && (resp.Size < 0 || resp.Size >= followFrom) {
+		f.head = &formats.Content{
+			Record: formats.Record{Scope: op.Scope, Name: op.Name, Type: mediaType(op, resp), Size: resp.Size, Time: c.service.Now()},
+			Fixed:  c.repo.fixed(op),
+		}
+		close(f.started)
+		body = io.TeeReader(resp.Body, &tailWriter{ctx, f.tail})
+	}
+	o := c.service.receiveOptions(resp.Size, promised.Algorithms()...)
+	o.Max = c.service.Registry.Settings().MaxArtifactBytes
+	rc, err := blob.Receive(ctx, store, body, o)
+	if err != nil {
+		return nil, upstreamBody(op.Upstream(), err)
+	}
+	defer c.service.discard(ctx, rc)
+	if err := rc.Sums().Check(promised); err != nil {
+		return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, op.Upstream(), c.repo.Name, err)
+	}
+	if verify {
+		if err := verifier.Verify(ctx, op, blobOf(rc), source{c, op.Scope, ""}); err != nil {
+			return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, op.Upstream(), c.repo.Name, err)
+		}
+	}
+	return c.publishCopy(ctx, op, rc, resp)
+}
+
+func mediaType(op formats.Op, resp *upstream.Response) string {
+	if op.Type != "" {
+		return op.Type
+	}
+	return resp.Header.Get("Content-Type")
+}
+
+// tailWriter lets readers follow what is written.
+type tailWriter struct {
+	ctx  context.Context //nolint:containedctx // an io.Writer of one fill
+	tail *tail
+}
+
+func (w *tailWriter) Write(p []byte) (int, error) {
+	if err := w.tail.write(w.ctx, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// publishCopy writes the record of a filled file and what belongs to it.
+func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Received, resp *upstream.Response) (*formats.Content, error) {
+	now := c.service.Now().UnixNano()
+	rec := record.Record{
+		Type: mediaType(op, resp), Size: rc.Size(), Sums: rc.Sums(), Created: now, Updated: now,
+		Origin: &record.Origin{ETag: resp.ETag, LastModified: resp.LastModified, Checked: now, URL: resp.URL},
+	}
+	confirm := func() error { return nil }
+	if b, ok := rc.Inline(); ok {
+		rec.Inline = slices.Clone(b)
+	} else {
+		held, err := c.service.hold(ctx, c.repo.Store, rc)
+		if err != nil {
+			return nil, fmt.Errorf("store %s/%s: %w", c.repo.Name, op.Key(), err)
+		}
+		rec.Store, rec.Blob = c.repo.Store, held.Blob
+		confirm = func() error { return c.service.Refs.Confirm(ctx, held) }
+	}
+	out, err := c.service.Records.Put(ctx, c.repo.space, op.Scope, op.Name, rec, func(old *record.Record) (record.Verdict, error) {
+		if old != nil && bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) {
+			return record.Same, nil
+		}
+		return record.Replace, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store %s/%s: %w", c.repo.Name, op.Key(), err)
+	}
+	if out.Same {
+		// The bytes are known; only what the upstream says of them is new.
+		_, err := c.service.Records.Update(ctx, c.repo.space, op.Scope, op.Name, out.Version, withOrigin(out.Record, rec))
+		if err != nil && !errors.Is(err, kv.ErrConflict) {
+			return nil, fmt.Errorf("store %s/%s: %w", c.repo.Name, op.Key(), err)
+		}
+	}
+	if err := confirm(); err != nil {
+		return nil, fmt.Errorf("keep %s/%s: %w", c.repo.Name, op.Key(), err)
+	}
+	if err := c.service.Records.EnsureMarkers(ctx, c.repo.space, op.Scope); err != nil {
+		return nil, fmt.Errorf("mark the directories of %s/%s: %w", c.repo.Name, op.Key(), err)
+	}
+	return c.content(op, out.Record), nil
+}
+
+func withOrigin(old, fresh record.Record) record.Record {
+	old.Origin = fresh.Origin
+	if old.Blob != "" && fresh.Blob != "" {
+		old.Store, old.Blob = fresh.Store, fresh.Blob
+	}
+	return old
+}

@@ -1,0 +1,256 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"granary/blob"
+	"granary/digest"
+	"granary/formats"
+	"granary/repo/config"
+	"granary/repo/record"
+	"granary/repo/refs"
+)
+
+// tx is formats.Tx: what an upload or a removal does to one hosted repository
+// (or, for a removal, to a cache's copies).
+type tx struct {
+	*hosted
+	store   blob.Store
+	up      *formats.Upload
+	max     int64
+	pre     Precondition
+	blobs   []*upload
+	puts    []put
+	deletes []formats.Op
+}
+
+// upload is formats.Blob.
+type upload struct{ *blob.Received }
+
+type put struct {
+	rec  formats.Record
+	blob *upload
+}
+
+var _ formats.Tx = (*tx)(nil)
+
+func newTx(ctx context.Context, h *hosted, up *formats.Upload, pre Precondition) (*tx, error) {
+	store, err := h.service.Store(ctx, h.repo.Store)
+	if err != nil {
+		return nil, err
+	}
+	return &tx{hosted: h, store: store, up: up, pre: pre, max: h.service.Registry.Settings().MaxArtifactBytes}, nil
+}
+
+// Blob stages bytes: short ones in memory, long ones in the store.
+func (t *tx) Blob(ctx context.Context, r io.Reader, also ...digest.Algorithm) (formats.Blob, error) {
+	size := int64(-1)
+	if t.up != nil && r == t.up.Body {
+		size = t.up.Size
+	}
+	o := t.service.receiveOptions(size, also...)
+	o.Max = t.max
+	rc, err := blob.Receive(ctx, t.store, r, o)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{rc}
+	t.blobs = append(t.blobs, u)
+	return u, nil
+}
+
+func (t *tx) Put(rec formats.Record, b formats.Blob) {
+	u, _ := b.(*upload)
+	t.puts = append(t.puts, put{rec, u})
+}
+
+func (t *tx) Delete(scope, name string) {
+	t.deletes = append(t.deletes, formats.Op{Scope: scope, Name: name})
+}
+
+func (t *tx) Record(ctx context.Context, scope, name string) (formats.Record, error) {
+	rec, _, err := t.service.Records.Get(ctx, t.repo.space, scope, name, record.Latest)
+	if err != nil {
+		return formats.Record{}, err
+	}
+	return rec.Public(scope, name), nil
+}
+
+func (t *tx) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
+	return t.hosted.Records(ctx, scope)
+}
+
+// close drops staged bytes that were not published.
+func (t *tx) close(ctx context.Context) {
+	for _, b := range t.blobs {
+		t.service.discard(ctx, b.Received)
+	}
+}
+
+// explain puts what went wrong with a body into the terms of the contract.
+func (t *tx) explain(err error) error {
+	switch {
+	case errors.Is(err, blob.ErrTooLarge):
+		return fmt.Errorf("%w: more than %d bytes", formats.ErrTooLarge, t.max)
+	case errors.Is(err, blob.ErrNoSpace):
+		return fmt.Errorf("%w: %w", formats.ErrNoSpace, err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: %w", formats.ErrTruncated, err)
+	}
+	return err
+}
+
+// commit publishes the puts, then removes what was deleted, then stamps.
+func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
+	// From here on the client's going away must not stop half way.
+	ctx = context.WithoutCancel(ctx)
+	if err := t.checkPrecondition(ctx); err != nil {
+		return nil, err
+	}
+	out := make([]formats.Record, 0, len(t.puts))
+	for i, p := range t.puts {
+		rec, err := t.publish(ctx, p, i == 0)
+		if err != nil {
+			return nil, t.explain(err)
+		}
+		out = append(out, rec.Public(p.rec.Scope, p.rec.Name))
+	}
+	for _, d := range t.deletes {
+		if _, err := t.remove(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	return out, t.stamp(ctx)
+}
+
+// commitDeletes tells whether any of the deletions met a record.
+func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
+	ctx = context.WithoutCancel(ctx)
+	if err := t.checkPrecondition(ctx); err != nil {
+		return false, err
+	}
+	found := false
+	for _, d := range t.deletes {
+		ok, err := t.remove(ctx, d)
+		if err != nil {
+			return false, err
+		}
+		found = found || ok
+	}
+	return found, t.stamp(ctx)
+}
+
+// publish stores one record and what it needs, after the conflict policy.
+func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, error) {
+	rec, held, err := t.prepare(ctx, p)
+	if err != nil {
+		return rec, err
+	}
+	where := formats.Join(p.rec.Scope, p.rec.Name)
+	out, err := t.service.Records.Put(ctx, t.repo.space, p.rec.Scope, p.rec.Name, rec, func(old *record.Record) (record.Verdict, error) {
+		if first {
+			if err := t.pre.check(old); err != nil {
+				return record.Refuse, err
+			}
+		}
+		return t.conflict(where, p.rec.Move, rec, old)
+	})
+	if err != nil {
+		return rec, fmt.Errorf("%s/%s: %w", t.repo.Name, where, err)
+	}
+	if held != nil && !out.Same {
+		if err := t.service.Refs.Confirm(ctx, *held); err != nil {
+			return rec, fmt.Errorf("keep the content of %s/%s: %w", t.repo.Name, where, err)
+		}
+	}
+	if !rec.Hidden(p.rec.Name) {
+		if err := t.service.Records.EnsureMarkers(ctx, t.repo.space, p.rec.Scope); err != nil {
+			return rec, fmt.Errorf("mark the directories of %s/%s: %w", t.repo.Name, where, err)
+		}
+	}
+	return out.Record, nil
+}
+
+// prepare makes the stored form: inline bytes, or a use of their reference.
+func (t *tx) prepare(ctx context.Context, p put) (record.Record, *refs.Held, error) {
+	now := t.service.Now().UnixNano()
+	rec := record.Record{
+		Type: p.rec.Type, Meta: p.rec.Meta, Path: p.rec.Path, URL: p.rec.URL, Move: p.rec.Move,
+		Created: now, Updated: now,
+	}
+	if p.blob == nil {
+		return rec, nil, nil
+	}
+	rec.Size, rec.Sums = p.blob.Size(), p.blob.Sums()
+	if b, ok := p.blob.Inline(); ok {
+		rec.Inline = bytes.Clone(b)
+		return rec, nil, nil
+	}
+	held, err := t.service.hold(ctx, t.repo.Store, p.blob.Received)
+	if err != nil {
+		return rec, nil, fmt.Errorf("store the bytes of %s/%s: %w", t.repo.Name, p.rec.Key(), err)
+	}
+	rec.Store, rec.Blob = t.repo.Store, held.Blob
+	return rec, &held, nil
+}
+
+// conflict decides what becomes of a record that is already there.
+func (t *tx) conflict(where string, move bool, rec record.Record, old *record.Record) (record.Verdict, error) {
+	if old == nil {
+		return record.Replace, nil
+	}
+	same := bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) && old.Size == rec.Size
+	unchanged := same && old.Type == rec.Type && bytes.Equal(old.Meta, rec.Meta)
+	policy := t.repo.Conflicts()
+	switch {
+	case move || policy == config.Allow:
+		if unchanged {
+			return record.Same, nil
+		}
+		return record.Replace, nil
+	case policy == config.AllowIdentical && same:
+		return record.Same, nil
+	}
+	return record.Refuse, fmt.Errorf("%s: %w", where, formats.ErrExists)
+}
+
+func (t *tx) remove(ctx context.Context, op formats.Op) (bool, error) {
+	_, err := t.service.Records.Delete(ctx, t.repo.space, op.Scope, op.Name, t.pre.checkDelete)
+	if errors.Is(err, formats.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("delete %s/%s: %w", t.repo.Name, op.Key(), err)
+	}
+	return true, nil
+}
+
+// stamp makes documents of the touched scopes be rendered anew. It is done
+// also when nothing was written: an earlier try may have died before it.
+func (t *tx) stamp(ctx context.Context) error {
+	if t.repo.index == nil {
+		return nil
+	}
+	var scopes []string
+	for _, p := range t.puts {
+		scopes = append(scopes, p.rec.Scope)
+	}
+	for _, d := range t.deletes {
+		scopes = append(scopes, d.Scope)
+	}
+	slices.Sort(scopes)
+	scopes = slices.Compact(scopes)
+	if len(scopes) == 0 {
+		return nil
+	}
+	if err := t.service.Records.Touch(ctx, t.repo.space, scopes...); err != nil {
+		return fmt.Errorf("stamp %s: %w", t.repo.Name, err)
+	}
+	return nil
+}
