@@ -1,0 +1,536 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"granary/kv"
+	"granary/kv/mem"
+)
+
+// line is a node's own way to the store: it can be cut, held up and slow.
+type line struct {
+	inner kv.Store
+
+	mu    sync.Mutex
+	err   error         // guarded by mu: every call fails
+	held  chan struct{} // guarded by mu: every call waits until it is closed
+	delay time.Duration // guarded by mu: before and after every call
+}
+
+var errCut = errors.New("line is cut")
+
+func (l *line) set(f func()) { l.mu.Lock(); defer l.mu.Unlock(); f() }
+func (l *line) cut()         { l.set(func() { l.err = errCut }) }
+func (l *line) mend()        { l.set(func() { l.err = nil }) }
+
+// hold stops the node as SIGSTOP would, as far as it can be seen from outside.
+func (l *line) hold() (resume func()) {
+	held := make(chan struct{})
+	l.set(func() { l.held = held })
+	return func() { l.set(func() { l.held = nil }); close(held) }
+}
+
+func (l *line) store() kv.Store { l.mu.Lock(); defer l.mu.Unlock(); return l.inner }
+
+func (l *line) pass() error {
+	l.mu.Lock()
+	err, held, delay := l.err, l.held, l.delay
+	l.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	time.Sleep(delay)
+	return err
+}
+
+func (l *line) Get(ctx context.Context, key kv.Key, opts ...kv.ReadOption) (kv.Item, error) {
+	if err := l.pass(); err != nil {
+		return kv.Item{}, err
+	}
+	item, err := l.store().Get(ctx, key, opts...)
+	return item, errors.Join(err, l.back())
+}
+
+func (l *line) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
+	if err := l.pass(); err != nil {
+		return err
+	}
+	if err := l.store().PutIf(ctx, item, old); err != nil {
+		return err
+	}
+	return l.back()
+}
+
+func (l *line) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
+	if err := l.pass(); err != nil {
+		return err
+	}
+	return l.store().DeleteIf(ctx, key, old)
+}
+
+func (l *line) Query(ctx context.Context, partition, from, to string, opts ...kv.ReadOption) iter.Seq2[kv.Item, error] {
+	return func(yield func(kv.Item, error) bool) {
+		if err := l.pass(); err != nil {
+			yield(kv.Item{}, err)
+			return
+		}
+		l.store().Query(ctx, partition, from, to, opts...)(yield)
+		l.back() //nolint:errcheck // only its delay
+	}
+}
+
+func (l *line) back() error {
+	l.mu.Lock()
+	delay := l.delay
+	l.mu.Unlock()
+	time.Sleep(delay)
+	return nil
+}
+
+func (l *line) Put(context.Context, kv.Item) error        { return errors.New("a blind write") }
+func (l *line) Delete(context.Context, kv.Key) error      { return errors.New("a blind delete") }
+func (l *line) BatchPut(context.Context, []kv.Item) error { return errors.New("a blind write") }
+
+// member is a node under test with the configuration that it has loaded.
+type member struct {
+	*Node
+	line   *line
+	loads  atomic.Int64
+	loaded atomic.Int64
+}
+
+// world is what the nodes share; value stands for the whole configuration.
+type world struct {
+	t     *testing.T
+	store *mem.Store
+	value atomic.Int64
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{t: t, store: mem.New(mem.Options{Misuse: func(err error) { t.Error(err) }})}
+}
+
+func (w *world) join(change ...func(*Config, *member)) *member {
+	w.t.Helper()
+	m := &member{line: &line{inner: w.store}}
+	c := Config{KV: m.line, Version: "1.0"}
+	c.Load = func(context.Context) error {
+		m.loaded.Store(w.value.Load())
+		m.loads.Add(1)
+		return nil
+	}
+	for _, f := range change {
+		f(&c, m)
+	}
+	node, err := Join(w.t.Context(), c)
+	if err != nil {
+		w.t.Fatalf("Join: %v", err)
+	}
+	m.Node = node
+	return m
+}
+
+func (w *world) close(members ...*member) {
+	w.t.Helper()
+	for _, m := range members {
+		if err := m.Close(context.WithoutCancel(w.t.Context())); err != nil {
+			w.t.Errorf("Close: %v", err)
+		}
+	}
+}
+
+// records returns the number of registered nodes.
+func (w *world) records() (n int) {
+	for _, err := range w.store.Query(w.t.Context(), kv.NodePartition, "", "") {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n++
+	}
+	return n
+}
+
+func wantReady(t *testing.T, m *member) {
+	t.Helper()
+	if err := m.Ready(); err != nil {
+		t.Errorf("Ready = %v, want nil", err)
+	}
+}
+
+func wantUnready(t *testing.T, m *member) {
+	t.Helper()
+	if err := m.Ready(); !errors.Is(err, ErrNotReady) {
+		t.Errorf("Ready = %v, want ErrNotReady", err)
+	}
+}
+
+// took runs f and returns how long it took in the bubble's time.
+func took(f func()) time.Duration {
+	begin := time.Now()
+	f()
+	return time.Since(begin)
+}
+
+func (w *world) changed(m *member) time.Duration {
+	w.t.Helper()
+	return took(func() {
+		if err := m.Changed(w.t.Context()); err != nil {
+			w.t.Errorf("Changed: %v", err)
+		}
+	})
+}
+
+func infoOf(t *testing.T, by, of *member) (Info, bool) {
+	t.Helper()
+	all, err := by.Nodes(t.Context())
+	if err != nil {
+		t.Fatalf("Nodes: %v", err)
+	}
+	for _, i := range all {
+		if i.ID == of.ID() {
+			return i, true
+		}
+	}
+	return Info{}, false
+}
+
+func TestNodesSeeEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.join(), w.join()
+		time.Sleep(10 * time.Minute)
+		for _, of := range []*member{a, b} {
+			i, ok := infoOf(t, a, of)
+			if !ok || !i.Alive || i.Version != "1.0" || i.Silent > 31*time.Second || i.Self != (of == a) {
+				t.Errorf("info = %+v, %v", i, ok)
+			}
+		}
+		wantReady(t, a)
+		if n := a.loads.Load(); n < 10 || n > 12 {
+			t.Errorf("loaded %d times in ten quiet minutes, want once a minute", n)
+		}
+		w.close(b)
+		if _, ok := infoOf(t, a, b); ok || w.records() != 1 {
+			t.Error("a closed node is still registered")
+		}
+		wantUnready(t, b)
+		w.close(a)
+	})
+}
+
+func TestJoinThatFailsLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		boom := errors.New("boom")
+		_, err := Join(t.Context(), Config{KV: w.store, Load: func(context.Context) error { return boom }})
+		if !errors.Is(err, boom) {
+			t.Errorf("Join = %v, want the load's error", err)
+		}
+		if w.records() != 0 {
+			t.Error("a node that never joined is registered")
+		}
+		if _, err := Join(t.Context(), Config{KV: w.store, Beat: time.Second, Dead: time.Second}); err == nil {
+			t.Error("Join took a death shorter than two beats")
+		}
+	})
+}
+
+func TestChangedIsLoadedEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		all := []*member{w.join(), w.join(), w.join()}
+		for range 20 {
+			var changers sync.WaitGroup
+			for _, m := range all {
+				changers.Go(func() {
+					v := w.value.Add(1)
+					if d := w.changed(m); d > 3*time.Second {
+						t.Errorf("Changed took %v", d)
+					}
+					for i, o := range all {
+						if got := o.loaded.Load(); got < v {
+							t.Errorf("node %d has loaded %d when change %d was answered", i, got, v)
+						}
+					}
+				})
+			}
+			changers.Wait()
+			time.Sleep(700 * time.Millisecond)
+		}
+		w.close(all...)
+	})
+}
+
+func TestChangedWaitsForASlowLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.join()
+		var slow atomic.Bool
+		b := w.join(func(c *Config, m *member) {
+			load := c.Load
+			c.Load = func(ctx context.Context) error {
+				if slow.Load() {
+					time.Sleep(3 * time.Second)
+				}
+				return load(ctx)
+			}
+		})
+		slow.Store(true)
+		w.value.Add(1)
+		if d := w.changed(a); d < 3*time.Second || d > 5*time.Second {
+			t.Errorf("Changed took %v, want the three seconds of the load", d)
+		}
+		if b.loaded.Load() != 1 {
+			t.Error("answered before the slow node had loaded")
+		}
+		w.close(a, b)
+	})
+}
+
+func TestPausedNodeDoesNotServeTheOldState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.join(), w.join()
+		resume := b.line.hold()
+		w.value.Add(1)
+		if d := w.changed(a); d < 5*time.Second || d > 5600*time.Millisecond {
+			t.Errorf("Changed took %v, want 5.5 s", d)
+		}
+		wantUnready(t, b)
+		wantReady(t, a)
+		resume()
+		time.Sleep(1500 * time.Millisecond)
+		wantReady(t, b)
+		if b.loaded.Load() != 1 {
+			t.Error("ready without the change")
+		}
+		w.close(a, b)
+	})
+}
+
+func TestPollFailureMakesUnready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.join()
+		time.Sleep(10 * time.Second)
+		a.line.cut()
+		time.Sleep(3900 * time.Millisecond)
+		wantReady(t, a)
+		time.Sleep(1200 * time.Millisecond)
+		if err := a.Ready(); !errors.Is(err, ErrNotReady) || !errors.Is(err, errCut) {
+			t.Errorf("Ready = %v, want ErrNotReady and its cause", err)
+		}
+		if h := a.Health(); h.Node != a.ID() || len(h.Problems) != 1 {
+			t.Errorf("Health = %+v", h)
+		}
+		a.line.mend()
+		time.Sleep(1100 * time.Millisecond)
+		wantReady(t, a)
+		w.close(a)
+	})
+}
+
+func TestLoadFailureMakesUnready(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.join()
+		var broken atomic.Bool
+		b := w.join(func(c *Config, m *member) {
+			load := c.Load
+			c.Load = func(ctx context.Context) error {
+				if broken.Load() {
+					return errCut
+				}
+				return load(ctx)
+			}
+		})
+		broken.Store(true)
+		time.Sleep(3 * time.Minute)
+		wantReady(t, b) // what it has is current, as far as the epoch tells
+		w.value.Add(1)
+		w.changed(a)
+		wantUnready(t, b)
+		broken.Store(false)
+		time.Sleep(2 * time.Second)
+		wantReady(t, b)
+		w.close(a, b)
+	})
+}
+
+func TestDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.join(), w.join()
+		time.Sleep(time.Minute)
+		b.line.cut()
+		before := b.ID()
+		time.Sleep(50 * time.Second)
+		if i, ok := infoOf(t, a, b); !ok || !i.Alive {
+			t.Errorf("taken for dead after 50 s: %+v, %v", i, ok)
+		}
+		time.Sleep(45 * time.Second)
+		if i, ok := infoOf(t, a, b); !ok || i.Alive {
+			t.Errorf("still alive after 95 s of silence: %+v, %v", i, ok)
+		}
+		if d := w.changed(a); d > time.Second {
+			t.Errorf("Changed waited %v for a dead node", d)
+		}
+		time.Sleep(15 * time.Minute)
+		if _, ok := infoOf(t, a, b); ok {
+			t.Error("the record of a long dead node was not removed")
+		}
+		b.line.mend()
+		time.Sleep(5 * time.Second)
+		wantReady(t, b)
+		if b.ID() == before {
+			t.Error("a node came back from the dead under its old id")
+		}
+		if _, ok := infoOf(t, a, b); !ok {
+			t.Error("a node that came back is not seen")
+		}
+		w.close(a, b)
+	})
+}
+
+// A node that can poll but not beat is dead for the others, who don't wait for
+// it any more; it must know before they do.
+func TestNodeThatCannotBeatIsUnreadyBeforeItIsDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.join()
+		var stopped atomic.Bool
+		b := w.join(func(c *Config, m *member) { c.KV = noBeats{m.line, &stopped} })
+		time.Sleep(time.Minute)
+		stopped.Store(true)
+		for range 200 {
+			time.Sleep(time.Second)
+			if i, ok := infoOf(t, a, b); ok && !i.Alive {
+				wantUnready(t, b)
+				break
+			}
+		}
+		if i, ok := infoOf(t, a, b); !ok || i.Alive {
+			t.Error("never died")
+		}
+		w.close(a)
+		stopped.Store(false)
+		time.Sleep(3 * time.Second)
+		wantReady(t, b)
+		w.close(b)
+	})
+}
+
+type noBeats struct {
+	*line
+	stopped *atomic.Bool
+}
+
+func (s noBeats) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
+	if s.stopped.Load() {
+		return kv.ErrThrottled
+	}
+	return s.line.PutIf(ctx, item, old)
+}
+
+func TestOutageIsNobodysDeath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, b := w.join(), w.join()
+		time.Sleep(time.Minute)
+		a.line.cut()
+		b.line.cut()
+		time.Sleep(5 * time.Minute)
+		wantUnready(t, a)
+		a.line.mend()
+		time.Sleep(10 * time.Second) // b takes longer to come back
+		if i, ok := infoOf(t, a, b); !ok || !i.Alive {
+			t.Errorf("an outage of the store was taken for a node's death: %+v, %v", i, ok)
+		}
+		b.line.mend()
+		time.Sleep(2 * time.Second)
+		wantReady(t, a)
+		wantReady(t, b)
+		w.close(a, b)
+	})
+}
+
+func TestTwin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := w.join()
+		l, err := a.Acquire(t.Context(), "work", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What a resumed copy of the process does with its copy of the state.
+		id := a.ID()
+		item, err := w.store.Get(t.Context(), kv.Node(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := item.Version
+		item.Version = kv.NewVersion()
+		if err := w.store.PutIf(t.Context(), item, old); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(32 * time.Second)
+		if a.ID() == id {
+			t.Fatal("a node with a twin kept its id")
+		}
+		select {
+		case <-l.Lost():
+		default:
+			t.Error("a node with a twin kept its lease")
+		}
+		if err := l.Renew(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("Renew = %v, want ErrLost", err)
+		}
+		wantReady(t, a)
+		if w.records() != 2 {
+			t.Errorf("%d nodes are registered, want the twin and the node", w.records())
+		}
+		w.close(a)
+	})
+}
+
+func TestEmbeddedEndsEarlierLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		embedded := func(c *Config, _ *member) { c.Embedded = true }
+		a := w.join(embedded)
+		first, err := a.Acquire(t.Context(), "work", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.line.cut()         // killed
+		a.Close(t.Context()) //nolint:errcheck // it can't
+		if w.records() != 1 {
+			t.Fatal("the killed node left nothing")
+		}
+		b := w.join(embedded)
+		if w.records() != 1 {
+			t.Error("an earlier life is still registered")
+		}
+		second, err := b.Acquire(t.Context(), "work", time.Hour)
+		if err != nil {
+			t.Fatalf("Acquire = %v, want the lease of an earlier life", err)
+		}
+		if second.Epoch() <= first.Epoch() {
+			t.Errorf("epoch %d after %d", second.Epoch(), first.Epoch())
+		}
+		if _, err := b.Acquire(t.Context(), "work", time.Hour); !errors.Is(err, ErrHeld) {
+			t.Errorf("Acquire of what is held here = %v, want ErrHeld", err)
+		}
+		if d := w.changed(b); d > 100*time.Millisecond {
+			t.Errorf("Changed took %v", d)
+		}
+		w.close(b)
+	})
+}
