@@ -97,7 +97,8 @@ type Op struct {
 	Name  string // File, Delete: record within Scope
 	Path  string // Doc: file within the publication; File in a cache: path at the upstream, "" = Scope/Name
 	Sum   digest.Sums
-	Fixed bool // bytes at this name never change
+	Fixed bool   // bytes at this name never change
+	Type  string // File: media type, where the name tells it
 	// Missing, for a Doc: an empty scope is answered as an empty document
 	// instead of not found. Rendering is asked for no record then.
 	Missing bool
@@ -144,8 +145,12 @@ type Record struct {
 	Sums digest.Sums
 	Size int64
 	Time time.Time // when these bytes were published here
-	Move bool      // made to be overwritten (tag, pointer); the conflict policy does not judge a Put that says so
-	Meta []byte    // the format's own bytes; the core never looks inside
+	// Created is when the path had its first bytes, Blob their present id in
+	// the store ("" for bytes kept in the record). Only the core sets them.
+	Created time.Time
+	Blob    string
+	Move    bool   // made to be overwritten (tag, pointer); the conflict policy does not judge a Put that says so
+	Meta    []byte // the format's own bytes; the core never looks inside
 }
 
 // Key returns Scope/Name.
@@ -280,6 +285,14 @@ type Verifier interface {
 // bytes may change; without it [Op].Fixed decides.
 type Mutable interface {
 	Mutable(upstreamPath string) bool
+}
+
+// Promiser is implemented by formats whose upstream documents say where a file
+// is and what digest it has.
+type Promiser interface {
+	// Promised tells whether the record of op among those that Parse yields
+	// for its scope has to be asked before the file is fetched.
+	Promised(op Op) bool
 }
 
 // Failer is implemented by formats whose clients understand an error body of

@@ -1,0 +1,23 @@
+// Package all lists the formats that granary has. It is the one file to change
+// when a format is added.
+package all
+
+import (
+	"time"
+
+	"granary/formats"
+	"granary/formats/golang"
+	"granary/formats/raw"
+)
+
+// Formats returns all formats in order of their names, none twice. now is the
+// time of what formats date themselves; nil is the wall clock.
+func Formats(now func() time.Time) []formats.Format {
+	if now == nil {
+		now = time.Now
+	}
+	return []formats.Format{
+		golang.New(now),
+		raw.New(),
+	}
+}
