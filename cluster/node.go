@@ -127,11 +127,7 @@ func Join(ctx context.Context, c Config) (*Node, error) {
 	if c.Dead < 2*c.Beat {
 		return nil, fmt.Errorf("join cluster: nodes are dead after %v, which must be at least twice the %v between beats", c.Dead, c.Beat)
 	}
-	n := &Node{
-		c: c, clock: clock{now: c.Now, elapsed: c.Elapsed, start: time.Now()},
-		kick: make(chan struct{}, 1), dirty: make(chan struct{}, 1), reading: make(chan struct{}, 1),
-		peers: map[string]*peer{}, leases: map[string]*Lease{}, watched: map[string]watch{},
-	}
+	n := newNode(c)
 	if err := n.join(ctx); err != nil {
 		return nil, fmt.Errorf("join cluster: %w", err)
 	}
@@ -141,6 +137,14 @@ func Join(ctx context.Context, c Config) (*Node, error) {
 	n.work.Go(func() { n.beats(running) })
 	n.work.Go(func() { n.watch(running) })
 	return n, nil
+}
+
+func newNode(c Config) *Node {
+	return &Node{
+		c: c, clock: clock{now: c.Now, elapsed: c.Elapsed, start: time.Now()},
+		kick: make(chan struct{}, 1), dirty: make(chan struct{}, 1), reading: make(chan struct{}, 1),
+		peers: map[string]*peer{}, leases: map[string]*Lease{}, watched: map[string]watch{},
+	}
 }
 
 func (n *Node) join(ctx context.Context) error {
