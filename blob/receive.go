@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"granary/blob/internal/buffer"
 	"granary/digest"
 )
 
@@ -104,11 +105,11 @@ func (v *Received) receive(ctx context.Context, in *intake, h *digest.Hasher, o 
 	}
 	v.id = id
 	if n > 0 {
-		h.Write(v.buf.b[h.Len():n]) //nolint:errcheck // never fails
-		if _, err := v.w.Write(v.buf.b[:n]); err != nil {
+		h.Write(v.buf.B[h.Len():n]) //nolint:errcheck // never fails
+		if _, err := v.w.Write(v.buf.B[:n]); err != nil {
 			return fmt.Errorf("write blob %s: %w", id, err)
 		}
-		v.buf.release()
+		v.buf.Release()
 		v.buf = nil
 	}
 	if err := pump(in, h, v.w); err != nil {
@@ -120,17 +121,17 @@ func (v *Received) receive(ctx context.Context, in *intake, h *digest.Hasher, o 
 // hold reads into memory until the body ends (whole) or exceeds o.Buffer. It
 // returns the bytes in v.buf; they are hashed only if that is all.
 func (v *Received) hold(in *intake, h *digest.Hasher, o Options) (n int, whole bool, err error) {
-	v.buf = newBuffer(firstLength(o))
+	v.buf = buffer.New(firstLength(o))
 	for int64(n) <= o.Buffer {
-		if n == len(v.buf.b) {
+		if n == len(v.buf.B) {
 			v.grow(o)
 		}
 		// In steps, so that a long body is hashed while the rest is on its way.
-		m, err := in.fill(v.buf.b[n:min(len(v.buf.b), n+chunkSize)])
+		m, err := in.fill(v.buf.B[n:min(len(v.buf.B), n+chunkSize)])
 		n += m
 		if err == io.EOF && int64(n) <= o.Buffer {
-			h.Write(v.buf.b[h.Len():n]) //nolint:errcheck // never fails
-			v.mem = v.buf.b[:n:n]
+			h.Write(v.buf.B[h.Len():n]) //nolint:errcheck // never fails
+			v.mem = v.buf.B[:n:n]
 			return n, true, nil
 		}
 		if err != nil && err != io.EOF {
@@ -140,7 +141,7 @@ func (v *Received) hold(in *intake, h *digest.Hasher, o Options) (n int, whole b
 			break
 		}
 		if int64(n)-h.Len() >= chunkSize {
-			h.Write(v.buf.b[h.Len():n]) //nolint:errcheck // never fails
+			h.Write(v.buf.B[h.Len():n]) //nolint:errcheck // never fails
 		}
 	}
 	return n, false, nil
@@ -156,22 +157,22 @@ func firstLength(o Options) int64 {
 // grow moves what is held to a larger buffer: the announced length's, else four
 // times the last one's.
 func (v *Received) grow(o Options) {
-	n := min(4*int64(len(v.buf.b)-slack), o.Buffer)
+	n := min(4*int64(len(v.buf.B)-buffer.Slack), o.Buffer)
 	if 2*n > o.Buffer {
 		n = o.Buffer
 	}
 	if o.Size >= 0 {
 		n = o.Size
 	}
-	b := newBuffer(n)
-	copy(b.b, v.buf.b)
-	v.buf.release()
+	b := buffer.New(n)
+	copy(b.B, v.buf.B)
+	v.buf.Release()
 	v.buf = b
 }
 
 // chunk is a buffer with n bytes of a body.
 type chunk struct {
-	*buffer
+	*buffer.Buffer
 	n int
 }
 
@@ -179,9 +180,9 @@ type chunk struct {
 // reads; another stores and hashes each chunk at the same time, and has ended
 // when pump returns.
 func pump(in *intake, h *digest.Hasher, w Writer) error {
-	free, full := make(chan *buffer, ring), make(chan chunk, 1)
+	free, full := make(chan *buffer.Buffer, ring), make(chan chunk, 1)
 	for range ring {
-		free <- newBuffer(chunkSize)
+		free <- buffer.New(chunkSize)
 	}
 	failed := make(chan struct{})
 	var werr error
@@ -189,18 +190,18 @@ func pump(in *intake, h *digest.Hasher, w Writer) error {
 	wg.Go(func() {
 		for c := range full {
 			if werr == nil {
-				if werr = store(c.b[:c.n], h, w); werr != nil {
+				if werr = store(c.B[:c.n], h, w); werr != nil {
 					close(failed)
 				}
 			}
-			free <- c.buffer
+			free <- c.Buffer
 		}
 	})
 	rerr := feed(in, free, full, failed)
 	close(full)
 	wg.Wait()
 	for range ring {
-		(<-free).release()
+		(<-free).Release()
 	}
 	if werr != nil {
 		return werr
@@ -209,7 +210,7 @@ func pump(in *intake, h *digest.Hasher, w Writer) error {
 }
 
 // feed reads chunks until the body ends, or storing failed.
-func feed(in *intake, free chan *buffer, full chan<- chunk, failed <-chan struct{}) error {
+func feed(in *intake, free chan *buffer.Buffer, full chan<- chunk, failed <-chan struct{}) error {
 	for {
 		b := <-free
 		select {
@@ -218,7 +219,7 @@ func feed(in *intake, free chan *buffer, full chan<- chunk, failed <-chan struct
 			return nil
 		default:
 		}
-		n, err := in.fill(b.b[:chunkSize])
+		n, err := in.fill(b.B[:chunkSize])
 		if n == 0 || err != nil && err != io.EOF {
 			free <- b
 		} else {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"granary/blob/internal/buffer"
 )
 
 const (
@@ -19,7 +21,7 @@ type window struct {
 	id    ID
 	size  int64 // of the blob
 
-	buf  *buffer
+	buf  *buffer.Buffer
 	off  int64 // of the piece
 	n    int   // its length
 	next int64 // length of the next piece
@@ -27,7 +29,7 @@ type window struct {
 
 func (w *window) close() {
 	if w != nil {
-		w.buf.release()
+		w.buf.Release()
 		w.buf, w.n = nil, 0
 	}
 }
@@ -43,7 +45,7 @@ func (w *window) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 				return n, err
 			}
 		}
-		m := copy(p[n:], w.buf.b[off-w.off:w.n])
+		m := copy(p[n:], w.buf.B[off-w.off:w.n])
 		n += m
 		off += int64(m)
 	}
@@ -60,9 +62,9 @@ func (w *window) load(ctx context.Context, off int64) error {
 	} else {
 		w.next = minWindow
 	}
-	if w.buf == nil || int64(len(w.buf.b)) < w.next {
-		w.buf.release()
-		w.buf = newBuffer(w.next)
+	if w.buf == nil || int64(len(w.buf.B)) < w.next {
+		w.buf.Release()
+		w.buf = buffer.New(w.next)
 	}
 	w.n = 0
 	want := min(w.next, w.size-off)
@@ -71,7 +73,7 @@ func (w *window) load(ctx context.Context, off int64) error {
 		return fmt.Errorf("open blob %s at %d: %w", w.id, off, err)
 	}
 	defer r.Close() //nolint:errcheck // nothing was written
-	n, err := io.ReadFull(r, w.buf.b[:want])
+	n, err := io.ReadFull(r, w.buf.B[:want])
 	if err != nil {
 		return fmt.Errorf("read blob %s at %d: %w", w.id, off, err)
 	}
