@@ -47,9 +47,8 @@ type Config struct {
 	Region string
 	// Endpoint is the URL of a service other than Amazon's. Optional.
 	Endpoint string
-	// MaxRetries is how often a request is sent again; see the package comment
-	// for writes that are sent until they are settled. Optional: 10; negative:
-	// never.
+	// MaxRetries is how often a request is sent again, except to settle what
+	// became of a conditional write. Optional: 0 means 10; negative: never.
 	MaxRetries int
 	// ConnectTimeout bounds the making of a connection. Optional: 2 s.
 	ConnectTimeout time.Duration

@@ -90,6 +90,9 @@ func openLossy(t *testing.T, cfg dynamo.Config) *dynamo.Store {
 // TestLossyStore leaves out the counter: of competing writers each may see its
 // write conflict with what followed it, and count again.
 func TestLossyStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
 	endpoint := component.Dynalite(t)
 	var c clock
 	kvtest.Test(t, func(t *testing.T) kv.Store {

@@ -95,8 +95,8 @@ func TestUnknownThenRefused(t *testing.T) {
 }
 
 func TestTimeoutIsAnUnknownOutcome(t *testing.T) {
-	s, c := serve(t, dynamo.Config{ConnectTimeout: 50 * time.Millisecond, ReadTimeout: 50 * time.Millisecond},
-		func(http.ResponseWriter, string) { time.Sleep(300 * time.Millisecond) }, ok)
+	s, c := serve(t, dynamo.Config{ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 400 * time.Millisecond},
+		func(http.ResponseWriter, string) { time.Sleep(800 * time.Millisecond) }, ok)
 	if err := s.PutIf(t.Context(), item, ""); err != nil {
 		t.Error(err)
 	}
