@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ func NewForm(up *Upload) (*Form, error) {
 	if err != nil || kind != "multipart/form-data" || params["boundary"] == "" {
 		return nil, BadRequest("Content-Type must be multipart/form-data with a boundary")
 	}
-	body := &watched{r: up.Body}
+	body := &watched{r: up.Body, end: []byte("\n--" + params["boundary"] + "--"), tail: []byte("\n")}
 	return &Form{parts: multipart.NewReader(body, params["boundary"]), body: body}, nil
 }
 
@@ -38,7 +39,7 @@ func IsForm(up *Upload) bool {
 // io.EOF after the last.
 func (f *Form) Next() (*Part, error) {
 	p, err := f.parts.NextRawPart()
-	if err == io.EOF { //nolint:errorlint // a wrapped one means that the form is cut
+	if err == io.EOF && f.body.ended { //nolint:errorlint // a wrapped one means that the form is cut
 		return nil, io.EOF
 	}
 	if err != nil {
@@ -47,12 +48,14 @@ func (f *Form) Next() (*Part, error) {
 	return &Part{Part: p, form: f}, nil
 }
 
-// explain tells an error of the body from one of the form.
+// explain tells an error of the body from one of the form. What package
+// multipart says of a form that is cut depends on where: within the headers of
+// a part it is even a plain io.EOF, as after the last.
 func (f *Form) explain(err error) error {
 	switch {
 	case f.body.err != nil:
 		return fmt.Errorf("read form: %w", f.body.err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case f.body.eof && !f.body.ended:
 		return fmt.Errorf("read form: %w", ErrTruncated)
 	}
 	return BadRequest("read form: %v", err)
@@ -87,16 +90,37 @@ func (p *Part) Text(limit int64) (string, error) {
 	return string(b), nil
 }
 
-// watched remembers how its reader failed.
+// watched remembers how its reader ended, and whether the line that ends a form
+// came before.
 type watched struct {
-	r   io.Reader
-	err error
+	r          io.Reader
+	err        error // other than io.EOF
+	eof, ended bool
+	end, tail  []byte // what to look for, and the last bytes that may be its beginning
 }
 
 func (w *watched) Read(b []byte) (int, error) {
 	n, err := w.r.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if !w.ended {
+		w.look(b[:n])
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		w.eof = true
+	case err != nil:
 		w.err = err
 	}
 	return n, err
+}
+
+func (w *watched) look(b []byte) {
+	keep := len(w.end) - 1
+	// What straddles the border of two reads, then what lies in this one.
+	w.tail = append(w.tail, b[:min(len(b), keep)]...)
+	w.ended = bytes.Contains(w.tail, w.end) || bytes.Contains(b, w.end)
+	if len(b) > keep {
+		w.tail = append(w.tail[:0], b[len(b)-keep:]...)
+	} else if over := len(w.tail) - keep; over > 0 {
+		w.tail = append(w.tail[:0], w.tail[over:]...)
+	}
 }
