@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"granary/kv"
@@ -90,6 +91,28 @@ func TestPollOfAnEarlierLifeDoesNotCount(t *testing.T) {
 	if err := n.Ready(); err != nil {
 		t.Errorf("Ready = %v after a poll of this life", err)
 	}
+}
+
+// What was read at the begin of a poll may have changed by its end.
+func TestPollCountsFromItsBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		wait := time.Duration(0)
+		n := still(t, Config{KV: w.store, Load: func(context.Context) error {
+			time.Sleep(wait)
+			return nil
+		}})
+		if _, err := n.bump(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait = 6 * time.Second
+		if err := n.poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Ready(); !errors.Is(err, ErrNotReady) {
+			t.Errorf("Ready = %v after a poll that began six seconds ago", err)
+		}
+	})
 }
 
 func TestSleepingMachineIsUnready(t *testing.T) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,17 +85,17 @@ func TestSmallDifferencesAreFoundInTime(t *testing.T) {
 func TestClockThatIsSetRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		off := 5 * time.Second
+		var off atomic.Int64
+		off.Store(int64(5 * time.Second))
 		a := w.join()
 		b := w.join(func(c *Config, _ *member) {
-			c.Now = func() time.Time { return time.Now().Add(off) }
+			c.Now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
 		})
 		time.Sleep(2 * time.Minute)
 		if a.WriteReady() == nil || b.WriteReady() == nil {
 			t.Error("five seconds went unnoticed")
 		}
-		synctest.Wait()
-		off = 0
+		off.Store(0)
 		// The second beat contradicts what was known; nobody waits for the fourth.
 		time.Sleep(70 * time.Second)
 		if err := errors.Join(a.WriteReady(), b.WriteReady()); err != nil {
