@@ -1,0 +1,151 @@
+package pebble
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"granary/kv"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// What is kept free, at the most; together at most 1/20 of the volume.
+const (
+	maxFloor   = 32 << 20 // free bytes below which writes are refused
+	maxReserve = 16 << 20 // bytes of the reserve file
+	shareOf    = 20
+)
+
+// How long, and for how many bytes written, one look at the volume holds.
+const (
+	lookEvery = 100 * time.Millisecond
+	lookBytes = 256 << 10
+)
+
+// space watches the volume.
+type space struct {
+	inner          vfs.FS
+	dir, file      string
+	floor, reserve int64
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	looked  time.Time // monotonic
+	written int64     // since looked
+	full    bool
+	filled  bool // the reserve file is there
+}
+
+func newSpace(fs vfs.FS, dir string) (*space, error) {
+	usage, err := fs.GetDiskUsage(dir)
+	if err != nil {
+		return nil, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	share := int64(min(usage.TotalBytes/shareOf, maxFloor+maxReserve))
+	s := &space{inner: fs, dir: dir, file: fs.PathJoin(dir, "reserve"), floor: share * 2 / 3, reserve: share / 3}
+	_, err = fs.Stat(s.file)
+	s.filled = err == nil
+	return s, nil
+}
+
+// admit returns ErrNoSpace instead of letting a write of n bytes begin.
+func (s *space) admit(n int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written += int64(n)
+	if s.full || s.written > lookBytes || time.Since(s.looked) > lookEvery {
+		if err := s.look(); err != nil {
+			return err
+		}
+	}
+	if s.full {
+		return fmt.Errorf("%w: less than %d bytes are free in %s", kv.ErrNoSpace, s.floor, s.dir)
+	}
+	return nil
+}
+
+// look sees how much is free; mu is held. Once the reserve is gone, writes
+// wait until it can be had again.
+func (s *space) look() error {
+	usage, err := s.inner.GetDiskUsage(s.dir)
+	if err != nil {
+		return fmt.Errorf("free space of %s: %w", s.dir, err)
+	}
+	s.looked, s.written = time.Now(), 0
+	free := int64(min(usage.AvailBytes, 1<<62))
+	if !s.filled && free >= s.floor+s.reserve {
+		s.fill()
+	}
+	s.full = free < s.floor || !s.filled && s.full
+	return nil
+}
+
+// refill makes the reserve at the start, if there is room for it.
+func (s *space) refill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.filled = false // it may be there in part
+	s.look()         //nolint:errcheck // the first write looks again
+}
+
+// fill makes the reserve file; mu is held. Where a volume can't set space
+// aside there is none, and only the floor protects.
+func (s *space) fill() {
+	f, err := s.inner.Create(s.file, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return
+	}
+	err = f.Preallocate(0, s.reserve)
+	if closed := f.Close(); closed != nil || err != nil {
+		s.inner.Remove(s.file) //nolint:errcheck // it is of no use, and empty
+	}
+	s.filled = !errors.Is(noSpace(err), kv.ErrNoSpace)
+}
+
+// release gives the reserve up; Pebble found the volume full, and tries what
+// it was doing once more when this returns.
+func (s *space) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inner.Remove(s.file) //nolint:errcheck // then there is nothing to give up
+	s.filled, s.full = false, true
+}
+
+// patience is how long a background job waits that has no room: Pebble would
+// try again at once, and for ever.
+const patience = 100 * time.Millisecond
+
+// short reports whether there is no room now.
+func (s *space) short() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
+		s.look() //nolint:errcheck // then it stays as it was
+	}
+	return s.full
+}
+
+// fs is the file system for Pebble.
+func (s *space) fs() vfs.FS {
+	return patientFS{vfs.OnDiskFull(s.inner, s.release), s}
+}
+
+// patientFS slows down the making of tables while there is no room.
+type patientFS struct {
+	vfs.FS
+	space *space
+}
+
+// Create implements vfs.FS.
+func (f patientFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") && f.space.short() {
+		time.Sleep(patience)
+	}
+	return f.FS.Create(name, category)
+}
+
+// Unwrap implements vfs.FS.
+func (f patientFS) Unwrap() vfs.FS { return f.FS }
