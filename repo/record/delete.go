@@ -31,6 +31,7 @@ func (w *write) remove(ctx context.Context, cond func(Record) error) (removed, t
 	if err != nil {
 		return Record{}, Record{}, refused{err}
 	}
+	id := nonce()
 	for try := 0; ; try++ {
 		if old.live() == nil {
 			return Record{}, Record{}, refused{formats.ErrNotFound}
@@ -40,7 +41,7 @@ func (w *write) remove(ctx context.Context, cond func(Record) error) (removed, t
 				return Record{}, Record{}, refused{err}
 			}
 		}
-		next := Record{Deleted: true, Since: max(w.now().UnixNano(), old.rec.Since+1)}
+		next := Record{Deleted: true, Nonce: id, Since: max(w.now().UnixNano(), old.rec.Since+1)}
 		next.Updated = next.Since
 		now, done, err := w.swap(ctx, old, next)
 		if err != nil {

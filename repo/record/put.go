@@ -1,10 +1,10 @@
 package record
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"granary/formats"
 	"granary/kv"
@@ -103,6 +103,7 @@ func (w *write) end(old, now *Record, unknown bool) {
 }
 
 func (w *write) put(ctx context.Context, rec Record, decide Decide) (Outcome, error) {
+	rec.Nonce = nonce()
 	var old state
 	if v, err := decide(nil); err != nil || v != Replace {
 		// A write that may not go to an empty path has to look first.
@@ -134,9 +135,11 @@ func (w *write) put(ctx context.Context, rec Record, decide Decide) (Outcome, er
 	}
 }
 
+func nonce() uint64 { return rand.Uint64() } //nolint:gosec // only to be unlikely the same twice
+
 // successor completes rec as the one that follows old.
 func (w *write) successor(old state, rec Record) Record {
-	rec.Since = w.now().UnixNano()
+	rec.Since, rec.Deleted = w.now().UnixNano(), false
 	if old.version != "" {
 		rec.Since = max(rec.Since, old.rec.Since+1)
 	}
@@ -205,11 +208,8 @@ func (w *write) landed(ctx context.Context, now state, next Record, item kv.Item
 	if now.version == "" || now.rec.Since <= next.Since {
 		return false, nil
 	}
-	past, err := w.kv.Get(ctx, w.sp.Replaced(w.scope, w.name, next.Since), kv.Consistent)
-	if errors.Is(err, kv.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil && bytes.Equal(past.Value, item.Value), err
+	past, err := w.load(ctx, w.sp.Replaced(w.scope, w.name, next.Since), kv.Consistent)
+	return err == nil && past.version != "" && past.rec.Nonce == next.Nonce, err
 }
 
 // keep writes the history of what is about to be replaced. Every racer writes

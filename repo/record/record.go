@@ -38,6 +38,9 @@ type Record struct {
 	Move bool   `cbor:"14,keyasint,omitempty"`
 
 	Origin *Origin `cbor:"15,keyasint,omitempty"` // caches: where it came from
+
+	// Nonce tells writes apart that are equal in all else. Put sets it.
+	Nonce uint64 `cbor:"16,keyasint,omitempty"`
 }
 
 // Origin is what a cache remembers of the upstream's answer.
