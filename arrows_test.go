@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"cluster":            {"kv"},
 	"auth":               {"kv"},
 	"repo":               {"repo", "formats", "digest", "blob", "kv", "cluster"},
+	"repo/repotest":      {"*"},
 	"telemetry":          {},
 	"httpapi":            {"httpapi", "repo", "auth", "telemetry", "formats", "digest", "blob", "blob/check", "kv", "cluster"},
 	"client":             {},

@@ -8,10 +8,12 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"time"
 
 	"granary/blob"
 	"granary/digest"
 	"granary/formats"
+	"granary/kv"
 	"granary/repo/config"
 	"granary/repo/record"
 	"granary/repo/refs"
@@ -95,21 +97,37 @@ func (t *tx) close(ctx context.Context) {
 
 // explain puts what went wrong with a body into the terms of the contract.
 func (t *tx) explain(err error) error {
+	var reading *blob.ReadError
 	switch {
+	case errors.Is(err, formats.ErrBadRequest), errors.Is(err, formats.ErrTooLarge), errors.Is(err, formats.ErrChecksum):
+		return err // a reader of the format's own said it
 	case errors.Is(err, blob.ErrTooLarge):
 		return fmt.Errorf("%w: more than %d bytes", formats.ErrTooLarge, t.max)
 	case errors.Is(err, blob.ErrNoSpace):
 		return fmt.Errorf("%w: %w", formats.ErrNoSpace, err)
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, kv.ErrNoSpace):
+		return fmt.Errorf("%w: %w", formats.ErrNoSpace, err)
+	case errors.Is(err, blob.ErrLength), errors.As(err, &reading):
 		return fmt.Errorf("%w: %w", formats.ErrTruncated, err)
 	}
 	return err
 }
 
+// commitTime bounds what is done once a body has arrived whole: the stores'
+// own retries end long before, unless they can't be reached at all. Uploading
+// to a slow store may take this long for what was held in memory.
+const commitTime = 5 * time.Minute
+
+// uninterrupted is a context for writes that a client's going away must not
+// stop half way.
+func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+}
+
 // commit publishes the puts, then removes what was deleted, then stamps.
 func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
-	// From here on the client's going away must not stop half way.
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := uninterrupted(ctx)
+	defer cancel()
 	if err := t.checkPrecondition(ctx); err != nil {
 		return nil, err
 	}
@@ -131,7 +149,8 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 
 // commitDeletes tells whether any of the deletions met a record.
 func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := uninterrupted(ctx)
+	defer cancel()
 	if err := t.checkPrecondition(ctx); err != nil {
 		return false, err
 	}

@@ -1,0 +1,91 @@
+package repotest
+
+import (
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"granary/formats"
+)
+
+// Upstream serves the repositories of a rig over HTTP, and misbehaves when it
+// is told to.
+type Upstream struct {
+	URL string // of a repository: URL + "/" + name
+
+	rig      *Rig
+	server   *httptest.Server
+	requests atomic.Int64
+
+	mu  sync.Mutex
+	bad func(w http.ResponseWriter, r *http.Request) bool // guarded by mu
+}
+
+// Serve makes an upstream of the rig's repositories.
+func (r *Rig) Serve(t testing.TB) *Upstream {
+	u := &Upstream{rig: r}
+	u.server = httptest.NewServer(u)
+	u.URL = u.server.URL
+	t.Cleanup(u.server.Close)
+	return u
+}
+
+// Kill makes the upstream refuse connections.
+func (u *Upstream) Kill() { u.server.Close() }
+
+// Requests is how many were received.
+func (u *Upstream) Requests() int64 { return u.requests.Load() }
+
+// Misbehave hands requests to f first, until it is called with nil; f returns
+// false to have the request answered well.
+func (u *Upstream) Misbehave(f func(w http.ResponseWriter, r *http.Request) bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.bad = f
+}
+
+// Down answers every request with a status.
+func Down(status int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(status)
+		return true
+	}
+}
+
+func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	u.requests.Add(1)
+	u.mu.Lock()
+	bad := u.bad
+	u.mu.Unlock()
+	if bad != nil && bad(w, r) {
+		return
+	}
+	name, target, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	if r.URL.RawQuery != "" {
+		target += "?" + r.URL.RawQuery
+	}
+	c, b, err := u.rig.Send(r.Context(), name, r.Method, target, nil)
+	switch {
+	case errors.Is(err, formats.ErrNotFound):
+		http.NotFound(w, r)
+		return
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	case c == nil:
+		w.Write(b) //nolint:errcheck // the client is gone
+		return
+	}
+	w.Header().Set("Content-Type", c.Type)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(c.Sums.BLAKE3)+`"`)
+	if r.Header.Get("If-None-Match") == w.Header().Get("ETag") {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Write(b) //nolint:errcheck // the client is gone
+}
