@@ -318,7 +318,6 @@ func TestLayout(t *testing.T) {
 		put(t, s, ".info", `{"Version":"v1.0.1"}`, formats.ErrBadPackage)
 		put(t, s, ".zip", moduleZip(t, "v1.0.1", nil), formats.ErrBadPackage)
 		put(t, s, ".mod", "module example.com/m\n", nil)
-		put(t, s, ".zip", body, formats.ErrExists)
 		for _, target := range []string{"example.com/m/@v/v1.0.zip", "example.com/m/@v/v2.0.0.mod", "Example.com/m/@v/v1.0.0.zip", "example.com/!M/@v/v1.0.0.info", "example.com/m/@v/.zip.zip"} {
 			if _, err := s.Do("PUT", target, nil, []byte(body)); !errors.Is(err, formats.ErrBadRequest) {
 				t.Errorf("PUT %s: %v", target, err)
@@ -327,6 +326,39 @@ func TestLayout(t *testing.T) {
 		if got := strings.Join(s.Keys(), " "); got != base+".mod" {
 			t.Errorf("stored %s", got)
 		}
+	})
+	t.Run("zip replaces what came before it", func(t *testing.T) {
+		s := formattest.NewStore(t, format())
+		put(t, s, ".mod", "module example.com/m\n", nil)
+		put(t, s, ".info", `{"Version":"v1.0.0","Time":"2020-01-01T00:00:00Z"}`, nil)
+		if _, err := upload(t, s, map[string]string{"zip": body, "info": info}); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, s, final)
+		if _, err := upload(t, s, map[string]string{"zip": body, "info": made}); !errors.Is(err, formats.ErrExists) {
+			t.Errorf("another info for a published version: %v", err)
+		}
+		expect(t, s, final)
+	})
+	t.Run("a zip without go.mod", func(t *testing.T) {
+		s := formattest.NewStore(t, format())
+		body := string(formattest.Zip(t, formattest.Entry{Name: mod + "@v1.0.0/m.go", Content: "package m\n"}))
+		put(t, s, ".mod", goMod, nil)
+		if _, err := upload(t, s, map[string]string{"zip": body, "mod": "module example.com/m\n\ngo 1.20\n"}); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, s, map[string]string{base + ".mod": "module example.com/m\n\ngo 1.20\n"})
+		if _, err := upload(t, s, map[string]string{"zip": body, "mod": goMod}); !errors.Is(err, formats.ErrExists) {
+			t.Errorf("another go.mod for a published version: %v", err)
+		}
+	})
+	t.Run("an info for one that was made", func(t *testing.T) {
+		s := formattest.NewStore(t, format())
+		put(t, s, ".zip", body, nil)
+		if _, err := upload(t, s, map[string]string{"zip": body, "info": info}); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, s, final)
 	})
 	t.Run("names not escaped", func(t *testing.T) {
 		s := formattest.NewStore(t, format())

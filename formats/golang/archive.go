@@ -67,6 +67,9 @@ type source struct {
 }
 
 func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("a directory that points before the file, at %d", off)
+	}
 	if s.left -= int64(len(p)); s.left < 0 {
 		return 0, fmt.Errorf("directory of more than %d bytes", maxDirectory)
 	}

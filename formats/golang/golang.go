@@ -12,6 +12,7 @@
 package golang
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -32,6 +33,7 @@ var (
 	_ formats.Verifier = (*Format)(nil)
 	_ formats.Failer   = (*Format)(nil)
 	_ formats.Answerer = (*Format)(nil)
+	_ formats.Caller   = (*Format)(nil)
 )
 
 // New returns the format; now dates versions that are uploaded without a time.
@@ -49,6 +51,7 @@ const (
 	labelZip    = "zip"
 	labelSumDB  = "sumdb"
 	labelUpload = "upload"
+	labelNone   = "none"
 )
 
 // Paths.
@@ -79,15 +82,20 @@ func mediaType(label string) string {
 }
 
 // Route reads a path. What is not in the protocol, such as a path whose
-// upper-case letters are not escaped, has no route: the go command is told 404
-// and goes on to its next proxy.
+// upper-case letters are not escaped, is not there: the go command must hear 404
+// to go on to its next proxy.
 func (*Format) Route(req formats.Req) (formats.Op, bool) {
 	if req.Slash {
 		return formats.Op{}, false
 	}
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:
-		return routeRead(req.Path)
+		op, ok := routeRead(req.Path)
+		if !ok && strings.Contains(req.Path, versions+"/") {
+			// PUT has a route here, which would make it a 405.
+			return formats.Op{Kind: formats.Call, Label: labelNone, Verb: formats.VerbRead}, true
+		}
+		return op, ok
 	case http.MethodPut, http.MethodPost:
 		return routeWrite(req.Method, req.Path)
 	case http.MethodDelete:
@@ -196,6 +204,11 @@ func routeDelete(path string) (formats.Op, bool) {
 		file += "." + labelZip
 	}
 	return routeFile(formats.Delete, name, escaped, file)
+}
+
+// Call answers what no module can have.
+func (*Format) Call(_ http.ResponseWriter, r *http.Request, _ formats.Op, _ formats.View) error {
+	return fmt.Errorf("%s is no file of a Go module: %w", r.URL.Path, formats.ErrNotFound)
 }
 
 // Fail tells the go command what is wrong as text, which it shows. Clients that

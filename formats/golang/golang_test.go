@@ -1,6 +1,7 @@
 package golang_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +13,15 @@ import (
 	"granary/formats/golang"
 )
 
+func TestPathsOfNoModule(t *testing.T) {
+	s := formattest.NewStore(t, format())
+	for _, target := range []string{"github.com/BurntSushi/toml/@v/v1.0.0.zip", "example.com/m/@v/main.zip", "example.com/m/@v/x"} {
+		if _, err := s.Do("GET", target, nil, nil); !errors.Is(err, formats.ErrNotFound) {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
 // clock is when versions without a time are dated.
 var clock = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
@@ -19,6 +29,7 @@ func format() *golang.Format { return golang.New(func() time.Time { return clock
 
 func TestRoute(t *testing.T) {
 	const text, tile = "text/plain; charset=utf-8", "application/octet-stream"
+	none := formats.Op{Kind: formats.Call, Label: "none", Verb: formats.VerbRead}
 	file := func(label, scope, name, typ string, fixed bool) formats.Op {
 		return formats.Op{Kind: formats.File, Label: label, Scope: scope, Name: name, Type: typ, Fixed: fixed}
 	}
@@ -39,17 +50,17 @@ func TestRoute(t *testing.T) {
 		{"GET", "example.com/m/@v/main.info", file("info", "example.com/m/@v", "main.info", "application/json", false)},
 		{"GET", "example.com/m/@v/v1.info", file("info", "example.com/m/@v", "v1.info", "application/json", false)},
 		{"GET", "example.com/m/@v/v2.0.0.info", file("info", "example.com/m/@v", "v2.0.0.info", "application/json", false)},
-		{"GET", "example.com/m/@v/main.zip", formats.Op{}},
-		{"GET", "example.com/m/@v/v2.0.0.zip", formats.Op{}},
-		{"GET", "example.com/m/@v/v1.0.0", formats.Op{}},
-		{"GET", "example.com/m/@v/.zip", formats.Op{}},
-		{"GET", "example.com/m/@v/a/b.info", formats.Op{}},
+		{"GET", "example.com/m/@v/main.zip", none},
+		{"GET", "example.com/m/@v/v2.0.0.zip", none},
+		{"GET", "example.com/m/@v/v1.0.0", none},
+		{"GET", "example.com/m/@v/.zip", none},
+		{"GET", "example.com/m/@v/a/b.info", none},
 		{"GET", "example.com/m/@v/list/", formats.Op{}},
 		{"GET", "example.com/m/@v", formats.Op{}},
 		{"GET", "example.com/m/@other", formats.Op{}},
-		{"GET", "github.com/BurntSushi/toml/@v/list", formats.Op{}},
-		{"GET", "github.com/!Burnt/toml/@v/list", formats.Op{}},
-		{"GET", "nodot/m/@v/list", formats.Op{}},
+		{"GET", "github.com/BurntSushi/toml/@v/list", none},
+		{"GET", "github.com/!Burnt/toml/@v/list", none},
+		{"GET", "nodot/m/@v/list", none},
 		{"GET", "example.com/m", formats.Op{}},
 		{"GET", "", formats.Op{}},
 		{"GET", "upload", formats.Op{}},

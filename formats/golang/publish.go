@@ -74,8 +74,7 @@ func (f *Format) publish(ctx context.Context, s submission, tx formats.Tx) error
 	if err != nil {
 		return err
 	}
-	mod, err := a.examine(v.Version, s.mod)
-	if err != nil {
+	if s.mod, err = a.examine(v.Version, s.mod); err != nil {
 		return err
 	}
 	h1, err := a.hash(ctx)
@@ -86,7 +85,10 @@ func (f *Format) publish(ctx context.Context, s submission, tx formats.Tx) error
 	if rec.Meta, err = json.Marshal(zipMeta{H1: h1}); err != nil {
 		return err
 	}
-	return f.put(ctx, v, s, rec, mod, tx)
+	modRec := v.record(labelMod)
+	// It follows from the zip, and replaces one that was sent before the zip.
+	modRec.Move = a.goMod != nil
+	return f.put(ctx, v, s, rec, modRec, tx)
 }
 
 // examine checks the zip and returns the go.mod of the version.
@@ -120,10 +122,16 @@ func checkMod(mod []byte, path string) error {
 }
 
 // put makes the files that are not the zip and hands all to the transaction.
-func (f *Format) put(ctx context.Context, v version, s submission, zip formats.Record, mod []byte, tx formats.Tx) error {
-	modBlob, err := tx.Blob(ctx, bytes.NewReader(mod))
+// The zip goes first: if another is published already, nothing else is written.
+func (f *Format) put(ctx context.Context, v version, s submission, zip, mod formats.Record, tx formats.Tx) error {
+	modBlob, err := tx.Blob(ctx, bytes.NewReader(s.mod))
 	if err != nil {
 		return err
+	}
+	if !mod.Move {
+		if mod.Move, err = stray(ctx, v, labelMod, tx); err != nil {
+			return err
+		}
 	}
 	i, err := f.infoFor(ctx, v, s, tx)
 	if err != nil {
@@ -144,12 +152,23 @@ func (f *Format) put(ctx context.Context, v version, s submission, zip formats.R
 		}
 	}
 	tx.Put(zip, s.zip)
-	tx.Put(v.record(labelMod), modBlob)
+	tx.Put(mod, modBlob)
 	if infoBlob != nil {
 		tx.Put(infoRec, infoBlob)
 	}
 	tx.Put(pointer, nil)
 	return nil
+}
+
+// stray tells whether a file was sent, at its path, but not yet its zip: then
+// what comes with the zip replaces it.
+func stray(ctx context.Context, v version, ext string, tx formats.Tx) (bool, error) {
+	sent, err := exists(ctx, v, ext, tx)
+	if err != nil || !sent {
+		return false, err
+	}
+	published, err := exists(ctx, v, labelZip, tx)
+	return !published, err
 }
 
 // infoFile is a .info to be stored.
@@ -171,12 +190,19 @@ func (i infoFile) record(v version) (formats.Record, error) {
 // before or that an upload of the same zip made, else a new one: uploading a
 // version again changes nothing.
 func (f *Format) infoFor(ctx context.Context, v version, s submission, tx formats.Tx) (infoFile, error) {
-	if s.info != nil {
-		return f.readInfo(s.info, v.Version.Version)
-	}
 	old, err := storedInfo(ctx, v, tx)
 	if err != nil {
 		return infoFile{}, err
+	}
+	if s.info != nil {
+		i, err := f.readInfo(s.info, v.Version.Version)
+		if err == nil && old != nil {
+			i.move = old.Made
+			if !i.move {
+				i.move, err = stray(ctx, v, labelInfo, tx)
+			}
+		}
+		return i, err
 	}
 	if old != nil {
 		zip, err := tx.Record(ctx, v.scope, v.base+"."+labelZip)
