@@ -23,6 +23,7 @@ type engine struct {
 	now   func() time.Time
 	fatal func(error)
 	lost  atomic.Pointer[error] // set when the log could not be written
+	open  atomic.Bool           // until then Open returns what fails
 
 	mu         sync.Mutex
 	complained time.Time // mu guards it: background errors may come by the thousand
@@ -35,7 +36,7 @@ func newEngine(o Options) *engine {
 	}
 	if e.fatal == nil {
 		e.fatal = func(err error) {
-			e.log.Error("key-value store can't write its log, ending the process", "error", err)
+			e.log.Error("key-value store can't write its log, ending the process", "error", err.Error())
 			os.Exit(1)
 		}
 	}
@@ -59,8 +60,7 @@ func (e *engine) options(space *space, o Options) *pebble.Options {
 		cache = defaultCache
 	}
 	if memtable <= 0 {
-		// A table and its log must fit in what is left when writes are refused.
-		memtable = max(min(defaultMemtable, space.floor/2), 256<<10)
+		memtable = space.memtable()
 	}
 	options := &pebble.Options{
 		FS:                          space.fs(),
@@ -76,7 +76,7 @@ func (e *engine) options(space *space, o Options) *pebble.Options {
 		EventListener: &pebble.EventListener{
 			BackgroundError: e.background,
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				e.log.Error("key-value store met corrupt data", "error", info.Details, "path", info.Path)
+				e.log.Error("key-value store met corrupt data", "error", info.Details.Error(), "path", info.Path)
 			},
 		},
 	}
@@ -84,6 +84,20 @@ func (e *engine) options(space *space, o Options) *pebble.Options {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	return options
+}
+
+// start opens the database. What Pebble takes for the end of the world is only
+// an error as long as nothing was acknowledged.
+func (e *engine) start(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+			if failed, ok := p.(error); ok {
+				err = failed
+			}
+		}
+	}()
+	return pebble.Open(dir, o)
 }
 
 // Infof implements pebble.Logger.
@@ -112,7 +126,7 @@ func (e *engine) background(err error) {
 	}
 	e.mu.Unlock()
 	if !quiet {
-		e.log.Warn("key-value store could not tidy up, will try again", "error", err)
+		e.log.Warn("key-value store could not tidy up, will try again", "error", err.Error())
 	}
 }
 
@@ -120,7 +134,7 @@ func (e *engine) background(err error) {
 // not, and nothing more can be written.
 func (e *engine) fail(err error) error {
 	err = fmt.Errorf("%w: %w: %w", kv.ErrUnknown, ErrFailed, err)
-	if e.lost.CompareAndSwap(nil, &err) {
+	if e.lost.CompareAndSwap(nil, &err) && e.open.Load() {
 		e.fatal(err)
 	}
 	return err

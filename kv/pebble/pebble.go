@@ -129,14 +129,17 @@ func (s *Store) start(dir string, o Options) error {
 		return err
 	}
 	s.engine = newEngine(o)
-	s.db, err = pebble.Open(dir, s.engine.options(s.space, o))
-	if err != nil {
+	if s.db, err = s.engine.start(dir, s.engine.options(s.space, o)); err != nil {
 		return err
 	}
 	if err := s.checkSchema(); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
 	s.space.refill()
+	s.engine.open.Store(true)
+	if err := s.engine.failure(); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
 	return nil
 }
 

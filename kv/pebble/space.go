@@ -48,7 +48,25 @@ func newSpace(fs vfs.FS, dir string) (*space, error) {
 	s := &space{inner: fs, dir: dir, file: fs.PathJoin(dir, "reserve"), floor: share * 2 / 3, reserve: share / 3}
 	_, err = fs.Stat(s.file)
 	s.filled = err == nil
-	return s, nil
+	return s, s.makeRoom(int64(min(usage.AvailBytes, 1<<62)))
+}
+
+// memtable is the size of a memory table that with its log fits in what is
+// left when writes are refused.
+func (s *space) memtable() int64 { return max(min(defaultMemtable, s.floor/2), 256<<10) }
+
+// makeRoom sees that there is enough for Pebble's start, which writes what the
+// log holds to a table and can't cope with a full volume. The reserve is for
+// that, too.
+func (s *space) makeRoom(free int64) error {
+	if free < s.floor && s.filled {
+		s.release()
+		free += s.reserve
+	}
+	if need := s.memtable(); free < need {
+		return fmt.Errorf("%w: %d bytes are free in %s, a start needs %d", kv.ErrNoSpace, free, s.dir, need)
+	}
+	return nil
 }
 
 // admit returns ErrNoSpace instead of letting a write of n bytes begin.
