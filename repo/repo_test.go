@@ -13,16 +13,22 @@ import (
 
 	blobmem "granary/blob/mem"
 	"granary/formats"
+	"granary/formats/all"
 	"granary/repo"
 	"granary/repo/config"
 	"granary/repo/repotest"
 )
 
+func newRig(t testing.TB) *repotest.Rig {
+	t.Helper()
+	return repotest.New(t, repotest.Options{Formats: all.Formats})
+}
+
 func filled(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n) }
 
 // The cost budget of design.md §10, counted.
 func TestCostBudget(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("a", config.Hosted, "raw", nil)
 	r.Create("b", config.Hosted, "raw", nil)
 	r.Group("all", "raw", "b", "a")
@@ -73,7 +79,7 @@ func blobCalls(s *blobmem.Store) int {
 }
 
 func TestConflictPolicies(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	for _, c := range []struct {
 		policy    config.Policy
 		same, not error
@@ -107,7 +113,7 @@ func TestConflictPolicies(t *testing.T) {
 }
 
 func TestWriteThroughGroup(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	own := r.Create("own", config.Hosted, "raw", nil)
 	r.Create("other", config.Hosted, "raw", nil)
 	ids, err := r.Registry.MemberIDs(t.Context(), "members", []string{"other", "own"})
@@ -147,7 +153,7 @@ func TestWriteThroughGroup(t *testing.T) {
 }
 
 func TestPreconditions(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("a", config.Hosted, "raw", nil)
 	put := func(body string, pre repo.Precondition) error {
 		h := r.Open("a")
@@ -203,7 +209,7 @@ func TestPreconditions(t *testing.T) {
 // Bytes that are gone are an error, and the next upload of the same content
 // heals every record of it.
 func TestLostContentHeals(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("a", config.Hosted, "raw", nil)
 	r.Create("b", config.Hosted, "raw", nil)
 	body := filled(70_000, 'z')
@@ -227,7 +233,7 @@ func TestLostContentHeals(t *testing.T) {
 }
 
 func TestCacheFillsOnceAndServesOffline(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("origin", config.Hosted, "raw", nil)
 	up := r.Serve(t)
 	r.Cache("c", "raw", up.URL+"/origin", 60)
@@ -259,7 +265,7 @@ func TestCacheFillsOnceAndServesOffline(t *testing.T) {
 }
 
 func TestCacheTTL(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("origin", config.Hosted, "raw", nil)
 	up := r.Serve(t)
 	r.Cache("always", "raw", up.URL+"/origin", 0)
@@ -299,7 +305,7 @@ func TestCacheTTL(t *testing.T) {
 }
 
 func TestCacheNegative(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("origin", config.Hosted, "raw", nil)
 	up := r.Serve(t)
 	r.Cache("c", "raw", up.URL+"/origin", 600)
@@ -323,7 +329,7 @@ func TestCacheNegative(t *testing.T) {
 }
 
 func TestLyingUpstreams(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("origin", config.Hosted, "raw", nil)
 	up := r.Serve(t)
 	for name, size := range map[string]int{"short": 1000, "long": 5 << 20} {
@@ -343,7 +349,7 @@ func TestLyingUpstreams(t *testing.T) {
 }
 
 func TestPatterns(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("origin", config.Hosted, "raw", nil)
 	up := r.Serve(t)
 	for _, p := range []string{"ok/a", "ok/secret", "no/a", "ok/latest"} {
@@ -370,7 +376,7 @@ func TestPatterns(t *testing.T) {
 }
 
 func TestGroupWithBrokenMember(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("origin", config.Hosted, "raw", nil)
 	r.Create("own", config.Hosted, "raw", nil)
 	up := r.Serve(t)
@@ -386,7 +392,7 @@ func TestGroupWithBrokenMember(t *testing.T) {
 }
 
 func TestBrowseSearchWalkOfGroup(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("a", config.Hosted, "raw", nil)
 	r.Create("b", config.Hosted, "raw", nil)
 	r.Group("g", "raw", "a", "b")
@@ -431,7 +437,7 @@ func TestBrowseSearchWalkOfGroup(t *testing.T) {
 }
 
 func TestDeleteThroughGroup(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("a", config.Hosted, "raw", nil)
 	r.Create("b", config.Hosted, "raw", nil)
 	r.Group("g", "raw", "a", "b")
@@ -447,7 +453,7 @@ func TestDeleteThroughGroup(t *testing.T) {
 
 // A body that breaks off, or is too long, leaves nothing.
 func TestBrokenUploads(t *testing.T) {
-	r := repotest.New(t, repotest.Options{})
+	r := newRig(t)
 	r.Create("a", config.Hosted, "raw", nil)
 	if _, err := r.Registry.UpdateSettings(t.Context(), func(s *config.Settings) error { s.MaxArtifactBytes = 20 << 20; return nil }); err != nil {
 		t.Fatal(err)

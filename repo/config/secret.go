@@ -19,9 +19,9 @@ var ErrSealed = errors.New("config: secret is sealed with another secret_key")
 // Secret is a password or key within a stored document. It shows itself as
 // [Mask] to fmt, slog and encoding/json. The zero value is no secret.
 type Secret struct {
-	// A pointer, so that fmt shows at most an address where it can't call
-	// methods: in unexported fields.
-	in *inside
+	// A function, since that is shown as an address where methods can't be
+	// called: in unexported fields, where fmt would follow a pointer.
+	in func() inside
 }
 
 // inside holds either form.
@@ -30,12 +30,14 @@ type inside struct {
 	sealed []byte // set: clear is not known, or is to be written in this form
 }
 
+func hide(i inside) Secret { return Secret{func() inside { return i }} }
+
 // NewSecret hides s; "" is no secret.
 func NewSecret(s string) Secret {
 	if s == "" {
 		return Secret{}
 	}
-	return Secret{&inside{clear: s}}
+	return hide(inside{clear: s})
 }
 
 // IsZero reports whether there is no secret.
@@ -46,18 +48,18 @@ func (s Secret) Reveal() (string, error) {
 	switch {
 	case s.in == nil:
 		return "", nil
-	case s.in.sealed != nil:
+	case s.in().sealed != nil:
 		return "", ErrSealed
 	}
-	return s.in.clear, nil
+	return s.in().clear, nil
 }
 
 // Equal reports whether both hide the same.
 func (s Secret) Equal(o Secret) bool {
 	if s.in == nil || o.in == nil {
-		return s.in == o.in
+		return s.in == nil && o.in == nil
 	}
-	return s.in.clear == o.in.clear && string(s.in.sealed) == string(o.in.sealed)
+	return s.in().clear == o.in().clear && string(s.in().sealed) == string(o.in().sealed)
 }
 
 func (s Secret) String() string {
@@ -98,10 +100,10 @@ func (s Secret) MarshalCBOR() ([]byte, error) {
 	switch {
 	case s.in == nil:
 		return cbor.Marshal("")
-	case s.in.sealed != nil:
-		return cbor.Marshal(s.in.sealed)
+	case s.in().sealed != nil:
+		return cbor.Marshal(s.in().sealed)
 	}
-	return cbor.Marshal(s.in.clear)
+	return cbor.Marshal(s.in().clear)
 }
 
 // UnmarshalCBOR reads the stored form.
@@ -116,7 +118,7 @@ func (s *Secret) UnmarshalCBOR(data []byte) error {
 	case string:
 		*s = NewSecret(v)
 	case []byte:
-		*s = Secret{&inside{sealed: append([]byte{}, v...)}}
+		*s = hide(inside{sealed: append([]byte{}, v...)})
 	default:
 		return fmt.Errorf("decode secret: it is a %T", v)
 	}
@@ -125,22 +127,22 @@ func (s *Secret) UnmarshalCBOR(data []byte) error {
 
 // seal returns the form to be stored. One that could not be opened stays as it is.
 func (s Secret) seal(with Sealer) (Secret, error) {
-	if with == nil || s.in == nil || s.in.sealed != nil {
+	if with == nil || s.in == nil || s.in().sealed != nil {
 		return s, nil
 	}
-	sealed, err := with.Seal([]byte(s.in.clear))
+	sealed, err := with.Seal([]byte(s.in().clear))
 	if err != nil {
 		return Secret{}, fmt.Errorf("seal secret: %w", err)
 	}
-	return Secret{&inside{sealed: sealed}}, nil
+	return hide(inside{sealed: sealed}), nil
 }
 
 // open returns the readable form; what can't be opened stays sealed.
 func (s Secret) open(with Sealer) Secret {
-	if with == nil || s.in == nil || s.in.sealed == nil {
+	if with == nil || s.in == nil || s.in().sealed == nil {
 		return s
 	}
-	text, err := with.Open(s.in.sealed)
+	text, err := with.Open(s.in().sealed)
 	if err != nil {
 		return s
 	}

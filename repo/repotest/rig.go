@@ -20,7 +20,6 @@ import (
 	"granary/blob"
 	blobmem "granary/blob/mem"
 	"granary/formats"
-	"granary/formats/all"
 	"granary/kv"
 	"granary/kv/count"
 	"granary/kv/mem"
@@ -31,14 +30,14 @@ import (
 	"granary/repo/upstream"
 )
 
-// Options of a rig; the zero value works.
+// Options of a rig.
 type Options struct {
-	KV      kv.Store                // default: a strict kv/mem
-	Formats []formats.Format        // default: all
-	Blobs   blob.Store              // default: a strict blob/mem
-	Leases  repo.Leaser             // default: none
-	Config  upstream.Config         // of the upstream client
-	Wrap    func(kv.Store) kv.Store // put between the counter and the service
+	KV      kv.Store                                    // default: a strict kv/mem
+	Formats func(now func() time.Time) []formats.Format // required
+	Blobs   blob.Store                                  // default: a strict blob/mem
+	Leases  repo.Leaser                                 // default: none
+	Config  upstream.Config                             // of the upstream client
+	Wrap    func(kv.Store) kv.Store                     // put between the counter and the service
 }
 
 // Rig is a service and what it stands on.
@@ -83,16 +82,14 @@ func New(t testing.TB, o Options) *Rig {
 	if o.Blobs == nil {
 		o.Blobs = blobmem.New(blobmem.Config{Now: clock.Now, Report: t.Errorf})
 	}
-	if o.Formats == nil {
-		o.Formats = all.Formats(clock.Now)
-	}
+	known := o.Formats(clock.Now)
 	counted := count.New(o.KV)
 	var store kv.Store = counted
 	if o.Wrap != nil {
 		store = o.Wrap(counted)
 	}
 	var names []string
-	for _, f := range o.Formats {
+	for _, f := range known {
 		names = append(names, f.Name())
 	}
 	r := &Rig{KV: counted, Blobs: o.Blobs, Clock: clock, t: t}
@@ -111,7 +108,7 @@ func New(t testing.TB, o Options) *Rig {
 		log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	r.Service, err = repo.New(repo.Config{
-		KV: store, Registry: r.Registry, Formats: o.Formats, Records: r.Records, Refs: refs.New(refs.Config{KV: store, Now: clock.Now}),
+		KV: store, Registry: r.Registry, Formats: known, Records: r.Records, Refs: refs.New(refs.Config{KV: store, Now: clock.Now}),
 		Upstream: client, Leases: o.Leases, Now: clock.Now, Log: log,
 		OpenStore: func(context.Context, *config.Store) (blob.Store, error) { return o.Blobs, nil },
 	})
