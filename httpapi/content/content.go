@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"granary/digest"
 	"granary/formats"
@@ -305,5 +304,10 @@ func BlobID(id, blake3 string) string {
 	return id
 }
 
-// Time formats t as REST answers carry it: RFC 3339 in UTC with milliseconds.
-func Time(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// TagOf is the entity tag of bytes that are not stored anywhere.
+func TagOf(b []byte) string {
+	h := digest.NewHasher()
+	h.Write(b) //nolint:errcheck // a Hasher never returns an error
+	return ETag(h.Sums())
+}

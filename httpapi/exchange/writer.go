@@ -1,0 +1,82 @@
+package exchange
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+var (
+	_ http.ResponseWriter = (*Exchange)(nil)
+	_ io.ReaderFrom       = (*Exchange)(nil)
+	_ http.Flusher        = (*Exchange)(nil)
+)
+
+// Header is that of the answer.
+func (x *Exchange) Header() http.Header { return x.w.Header() }
+
+// WriteHeader sends the status; 1xx are passed on and don't count.
+func (x *Exchange) WriteHeader(status int) {
+	if x.status == 0 && status >= 200 {
+		x.status = status
+	}
+	x.w.WriteHeader(status)
+}
+
+// Write sends a part of the body.
+func (x *Exchange) Write(p []byte) (int, error) {
+	x.begin()
+	n, err := x.w.Write(p)
+	x.sent += int64(n)
+	return n, err
+}
+
+// WriteString saves a copy where the connection can.
+func (x *Exchange) WriteString(s string) (int, error) {
+	x.begin()
+	n, err := io.WriteString(x.w, s)
+	x.sent += int64(n)
+	return n, err
+}
+
+// ReadFrom keeps the way of net/http to sendfile open.
+func (x *Exchange) ReadFrom(src io.Reader) (int64, error) {
+	rf, ok := x.w.(io.ReaderFrom)
+	if !ok {
+		// Without the other methods, so that io.Copy does not come back here.
+		return io.Copy(struct{ io.Writer }{x}, src)
+	}
+	x.begin()
+	n, err := rf.ReadFrom(src)
+	x.sent += n
+	return n, err
+}
+
+func (x *Exchange) begin() {
+	if x.status == 0 {
+		x.status = http.StatusOK
+	}
+	if x.http2 && x.stall > 0 {
+		x.arm()
+	}
+}
+
+// arm gives up on an HTTP/2 stream whose reader takes nothing. An HTTP/1
+// connection does so by itself; see httpapi.Server.
+func (x *Exchange) arm() {
+	now := time.Now()
+	if now.Sub(x.armed) < x.stall/4 {
+		return
+	}
+	x.armed = now
+	_ = http.NewResponseController(x.w).SetWriteDeadline(now.Add(x.stall))
+}
+
+// Flush sends what net/http holds back.
+func (x *Exchange) Flush() {
+	// A Flusher has no error to return; the next write finds it.
+	_ = http.NewResponseController(x.w).Flush()
+}
+
+// Unwrap is for [http.ResponseController].
+func (x *Exchange) Unwrap() http.ResponseWriter { return x.w }

@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+
+	"granary/formats"
+	"granary/httpapi/content"
+	"granary/httpapi/exchange"
+	"granary/httpapi/fault"
+)
+
+// fail answers with what an error says. f may have a body of its own for it.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, f formats.Format) {
+	x := exchange.From(r.Context())
+	err = blame(x, err)
+	told := fault.Of(err)
+	s.note(r, err, told)
+	if x.Status() != 0 || errors.Is(err, content.ErrAborted) {
+		// Half an answer must not look like a whole one.
+		panic(http.ErrAbortHandler)
+	}
+	// A client that closed its half of the connection only still reads.
+	defer refuseBody(x, r)()
+	told.Prepare(w, r)
+	if native, ok := f.(formats.Failer); ok && native.Fail(w, r, told.Status, told.Message) {
+		return
+	}
+	if told.Status == http.StatusRequestEntityTooLarge {
+		told.WriteText(w, r)
+		return
+	}
+	told.WriteJSON(w, r)
+}
+
+// blame puts an error of reading the request's body, which may have passed
+// through any code, into terms of the request.
+func blame(x *exchange.Exchange, err error) error {
+	b := x.BodyError()
+	var long *http.MaxBytesError
+	switch {
+	case b == nil, errors.Is(err, formats.ErrTooLarge):
+		return err
+	case errors.Is(b, formats.ErrTruncated), errors.As(b, &long):
+		return b
+	case errors.Is(b, os.ErrDeadlineExceeded):
+		return &fault.Fault{Status: http.StatusRequestTimeout, Code: fault.BadRequest, Message: "the body stopped arriving"}
+	case x.ClientGone():
+		return fmt.Errorf("read the body: %w", b)
+	}
+	return &fault.Fault{Status: http.StatusBadRequest, Code: fault.BadRequest, Message: "the body can't be read"}
+}
+
+// note logs what an operator should know. A client that goes away is none of
+// it.
+func (s *server) note(r *http.Request, err error, told fault.Fault) {
+	x := exchange.From(r.Context())
+	aborted := errors.Is(err, content.ErrAborted)
+	if told.Status < 500 && !aborted || x.ClientGone() || errors.Is(err, formats.ErrTruncated) {
+		return
+	}
+	log := s.Log.ErrorContext
+	switch told.Status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, http.StatusInsufficientStorage:
+		log = s.Log.WarnContext
+	}
+	log(r.Context(), "request failed", "request_id", x.ID, "method", r.Method, "path", r.URL.Path,
+		"status", told.Status, "cut_off", aborted, "error", err.Error())
+}

@@ -1,0 +1,140 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"granary/auth"
+	"granary/httpapi/exchange"
+	"granary/httpapi/fault"
+	"granary/telemetry"
+)
+
+// unmatchedRoute stands for all paths that no route has, in labels.
+const unmatchedRoute = "unmatched"
+
+// ServeHTTP is what every request passes, in and out.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := s.Now()
+	x, r := exchange.Begin(w, r, s.Stall, s.Origin.Base)
+	x.ID = requestID(r.Header)
+	x.Client = s.Origin.Client(r)
+	x.TraceID = traceID(r.Header)
+	setHeaders(w.Header(), x.ID)
+	if mayBeSmuggled(r) {
+		w.Header().Set("Connection", "close")
+	}
+	if s.Metrics != nil {
+		s.Metrics.Begin()
+	}
+	defer s.end(x, r, started)
+	s.serve(x, r)
+}
+
+// serve tells who asks and passes the request on.
+func (s *server) serve(x *exchange.Exchange, r *http.Request) {
+	defer s.recovered(x, r)
+	probe := isProbe(r.URL.Path)
+	if err := s.Ready(); err != nil && !probe {
+		s.fail(x, r, fmt.Errorf("%w: %w", fault.ErrNotReady, err), nil)
+		return
+	}
+	// A probe without credentials must not depend on what knows users.
+	if !probe || r.Header["Authorization"] != nil {
+		if err := s.authenticate(x, r); err != nil {
+			s.fail(x, r, err, nil)
+			return
+		}
+	}
+	s.router.ServeHTTP(x, r)
+}
+
+func (s *server) authenticate(x *exchange.Exchange, r *http.Request) error {
+	id, err := s.Auth.Authenticate(r.Context(), r)
+	x.Identity = id
+	if s.Metrics == nil {
+		return err
+	}
+	method, result := id.Method, telemetry.Success
+	if err != nil {
+		method, result = attempted(r, err), telemetry.Failure
+	}
+	s.Metrics.Auth(string(method), result)
+	return err
+}
+
+// attempted is the method of credentials that were refused.
+func attempted(r *http.Request, err error) auth.Method {
+	var c *auth.CredentialError
+	if errors.As(err, &c) {
+		return c.Method
+	}
+	switch scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); {
+	case strings.EqualFold(scheme, "Basic"):
+		return auth.Basic
+	case strings.EqualFold(scheme, "Bearer"):
+		return auth.JWT
+	}
+	return auth.Unknown
+}
+
+// recovered turns a panic into a 500. http.ErrAbortHandler goes on its way to
+// net/http, which cuts the connection.
+func (s *server) recovered(x *exchange.Exchange, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler)
+	}
+	s.Log.ErrorContext(r.Context(), "panic while answering",
+		"request_id", x.ID, "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	if x.Status() != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	fault.Fault{Status: http.StatusInternalServerError, Code: fault.Internal, Message: "internal error; request " + x.ID}.WriteJSON(x, r)
+}
+
+// end counts and logs the request.
+func (s *server) end(x *exchange.Exchange, r *http.Request, started time.Time) {
+	took := s.Now().Sub(started)
+	status := x.Status()
+	switch {
+	case x.ClientGone() && (status == 0 || status >= 500):
+		status = fault.StatusClientGone
+	case status == 0:
+		status = http.StatusOK // net/http sends it for a handler that wrote nothing
+	}
+	route := x.Route
+	if route == "" {
+		route = unmatchedRoute
+	}
+	if s.Metrics != nil {
+		s.Metrics.End(r.Method, route, status, took)
+	}
+	if s.RequestLog == nil || !s.Settings().AccessLog {
+		return
+	}
+	// The context may have ended with the client.
+	telemetry.LogRequest(context.WithoutCancel(r.Context()), s.RequestLog, &telemetry.Request{
+		ID: x.ID, Username: x.Identity.Name, IP: x.Client, Method: r.Method, Path: r.URL.Path, Status: status,
+		Action: x.Action, Elapsed: took, BytesRecv: x.Received(), BytesSent: x.Sent(),
+		Direction: telemetry.Downstream, TraceID: x.TraceID,
+	})
+}
+
+// isProbe tells the paths that orchestrators ask; they say themselves whether
+// the node is ready.
+func isProbe(path string) bool {
+	switch path {
+	case "/live", "/healthz", "/ready", "/health", "/api/v1/health":
+		return true
+	}
+	return false
+}

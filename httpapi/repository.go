@@ -1,0 +1,199 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"granary/formats"
+	"granary/httpapi/content"
+	"granary/httpapi/exchange"
+	"granary/httpapi/fault"
+	"granary/httpapi/requestpath"
+	"granary/repo"
+)
+
+// artifactRoute is the label of everything below /repository/.
+const artifactRoute = "/repository/{repo}/{path}"
+
+// repository answers whatever lies below /repository/.
+func (s *server) repository(w http.ResponseWriter, r *http.Request) {
+	x := exchange.From(r.Context())
+	x.Route = artifactRoute
+	a := artifact{s: s, x: x, w: w, r: r}
+	if err := a.answer(); err != nil {
+		s.fail(w, r, err, a.format())
+	}
+}
+
+// artifact is one request below a repository.
+type artifact struct {
+	s *server
+	x *exchange.Exchange
+	w http.ResponseWriter
+	r *http.Request
+
+	target requestpath.Target
+	handle *repo.Handle // nil until the repository is known
+	req    formats.Req
+}
+
+func (a *artifact) format() formats.Format {
+	if a.handle == nil {
+		return nil
+	}
+	return a.handle.Format
+}
+
+func (a *artifact) answer() error {
+	var err error
+	if a.target, err = requestpath.Parse(a.r.URL.Path); err != nil {
+		return err
+	}
+	query, err := parseQuery(a.r)
+	if err != nil {
+		return formats.BadRequest("the query can't be read")
+	}
+	a.req = formats.Req{Method: a.r.Method, Path: a.target.Path, Slash: a.target.Slash, Query: query, Header: a.r.Header}
+	op, err := a.route()
+	if err != nil {
+		return err
+	}
+	if op.Kind == 0 {
+		return a.unrouted()
+	}
+	a.x.Action = op.Label
+	switch op.Kind {
+	case formats.Write:
+		return a.write(op)
+	case formats.Delete:
+		return a.remove(op)
+	case formats.Call:
+		return a.handle.Call(a.w, a.r, op)
+	default:
+		return a.read(op)
+	}
+}
+
+// route opens the repository and reads the request, and has decided when it
+// returns without an error that the caller may do what the operation is. The
+// zero Op is a request that the format does not know.
+//
+// What a request needs is known only with the repository's format. So that a
+// repository which the caller may not use can't be told from one that does not
+// exist, a caller without any right on the name is refused before it is looked
+// up; one with a right hears of a missing repository only if it would do for
+// the method.
+func (a *artifact) route() (formats.Op, error) {
+	name, usual := a.target.Repository, usualVerb(a.r.Method)
+	if !a.x.Can(formats.VerbRead, name) && !a.x.Can(formats.VerbWrite, name) && !a.x.Can(formats.VerbDelete, name) {
+		return formats.Op{}, a.x.Authorise(usual, name)
+	}
+	h, err := a.s.Repositories.Open(a.r.Context(), name, a.x.Can)
+	if err == nil && a.target.AsOf != "" {
+		err = snapshotMissing(a.target)
+	}
+	if err != nil {
+		if refused := a.x.Authorise(usual, name); refused != nil {
+			return formats.Op{}, refused
+		}
+		return formats.Op{}, err
+	}
+	op, ok := h.Route(a.req)
+	verb := usual
+	if ok {
+		verb = op.Needs()
+	}
+	if err := a.x.Authorise(verb, name); err != nil {
+		return formats.Op{}, err
+	}
+	a.handle = h
+	if !ok {
+		return formats.Op{}, nil
+	}
+	return op, nil
+}
+
+// snapshotMissing says of name@snapshot that there is no such snapshot.
+func snapshotMissing(t requestpath.Target) error {
+	return &fault.Fault{Status: http.StatusNotFound, Code: fault.NotFound, Message: "repository " + t.Repository + " has no snapshot " + t.AsOf}
+}
+
+// usualVerb is the right that a method needs as far as one can say without the
+// format.
+func usualVerb(method string) formats.Verb {
+	switch method {
+	case http.MethodPut, http.MethodPost, http.MethodPatch:
+		return formats.VerbWrite
+	case http.MethodDelete:
+		return formats.VerbDelete
+	}
+	return formats.VerbRead
+}
+
+// unrouted tells a path that the format does not have, 404, from one that it
+// has for other methods, 405.
+func (a *artifact) unrouted() error {
+	var allowed []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete} {
+		req := a.req
+		req.Method = m
+		if _, ok := a.handle.Route(req); ok && m != a.r.Method {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) == 0 {
+		return &fault.Fault{Status: http.StatusNotFound, Code: fault.NotFound, Message: "repository " + a.target.Repository + " has nothing at this path"}
+	}
+	f := fault.Fault{
+		Status: http.StatusMethodNotAllowed, Code: fault.NotAllowed, Header: http.Header{"Allow": {strings.Join(allowed, ", ")}},
+		Message: a.r.Method + " is not possible here in a repository of format " + a.handle.Format.Name(),
+	}
+	defer refuseBody(a.x, a.r)()
+	if a.r.Method == http.MethodPut {
+		f.WriteText(a.w, a.r)
+	} else {
+		f.WriteEmpty(a.w, a.r)
+	}
+	return nil
+}
+
+// read sends a file or document, or what the format has in place of a missing
+// file.
+func (a *artifact) read(op formats.Op) error {
+	o := repo.ReadOptions{Fresh: wantsFresh(a.r.Header)}
+	c, err := a.handle.Read(a.r.Context(), op, o)
+	if sub, ok := formats.Substitute(a.handle.Format, op, err); ok {
+		// What stands in needs nothing but reading, which was authorised.
+		if sub.Kind == formats.Call {
+			if callErr := a.handle.Call(a.w, a.r, sub); !errors.Is(callErr, formats.ErrNotFound) {
+				return callErr
+			}
+			return err // of the path that was asked for
+		}
+		op = sub
+		c, err = a.handle.Read(a.r.Context(), op, o)
+	}
+	if err != nil {
+		return err
+	}
+	return content.Serve(a.w, a.r, c, a.options(op))
+}
+
+func (a *artifact) options(op formats.Op) content.Options {
+	o := content.Options{Private: a.x.Credentials(), Document: op.Kind == formats.Doc}
+	if t, ok := a.handle.Format.(formats.Titler); ok {
+		if name, ok := t.Disposition(op); ok {
+			kind := string(a.handle.Config.ContentDisposition)
+			if kind == "" {
+				kind = "attachment"
+			}
+			o.Disposition = content.Disposition(kind, name)
+		}
+	}
+	if o.Document {
+		o.Base = a.x.Base() + requestpath.Prefix + a.target.Repository
+		o.Expand = a.s.Expand
+	}
+	return o
+}

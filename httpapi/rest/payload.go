@@ -1,0 +1,129 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"granary/formats"
+	"granary/httpapi/exchange"
+	"granary/httpapi/fault"
+)
+
+// Limits of JSON bodies in bytes.
+const (
+	maxBody  = 2 << 20
+	maxLogin = 64 << 10
+)
+
+// payload is a JSON object that was read and not judged yet, so that the name
+// in it can be looked up before anything else is.
+type payload struct {
+	api    *api
+	data   []byte
+	parsed map[string]any
+}
+
+// read takes the body of a request: 415 for another type than JSON, 413 beyond
+// limit, 400 for what does not parse, 422 for what is no object.
+func (a *api) read(x *exchange.Exchange, limit int64) (*payload, error) {
+	r := x.Request()
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return nil, &fault.Fault{Status: http.StatusUnsupportedMediaType, Code: fault.BadRequest, Message: "Content-Type: must be application/json"}
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(x, r.Body, limit))
+	if err != nil {
+		return nil, bodyError(x, err)
+	}
+	p := &payload{api: a, data: data}
+	if !utf8.Valid(data) {
+		return nil, formats.BadRequest("body: not UTF-8")
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, formats.BadRequest("body: %v", err)
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, misshapen("body", "expected object")
+	}
+	p.parsed = object
+	return p, nil
+}
+
+func bodyError(x *exchange.Exchange, err error) error {
+	var long *http.MaxBytesError
+	if errors.As(err, &long) {
+		return err
+	}
+	if b := x.BodyError(); b != nil {
+		err = b
+	}
+	if errors.Is(err, formats.ErrTruncated) {
+		return err
+	}
+	return &fault.Fault{Status: http.StatusBadRequest, Code: fault.BadRequest, Message: "body: can't be read"}
+}
+
+// misshapen is JSON of the wrong shape.
+func misshapen(field, problem string) error {
+	return &fault.Fault{Status: http.StatusUnprocessableEntity, Code: fault.BadRequest, Message: field + ": " + problem}
+}
+
+// text returns a string field, "" if it is absent or none.
+func (p *payload) text(field string) string {
+	s, _ := p.parsed[field].(string)
+	return s
+}
+
+// decode judges the shape and fills v, a pointer to the type that the
+// operation was registered with. Unknown fields are ignored.
+func (p *payload) decode(v any) error {
+	t := reflect.TypeOf(v).Elem()
+	res := &huma.ValidateResult{}
+	huma.Validate(p.api.registry, p.api.registry.Schema(t, true, ""), huma.NewPathBuffer([]byte{}, 0), huma.ModeWriteToServer, p.parsed, res)
+	if len(res.Errors) > 0 {
+		return shapeError(res.Errors[0])
+	}
+	dec := json.NewDecoder(bytes.NewReader(p.data))
+	if err := dec.Decode(v); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return misshapen(kind.Field, "expected "+kind.Type.String())
+		}
+		return misshapen("body", err.Error())
+	}
+	return nil
+}
+
+// shapeError names the field and never repeats the value, which may be a
+// password.
+func shapeError(err error) error {
+	var d *huma.ErrorDetail
+	if !errors.As(err, &d) {
+		return misshapen("body", "of the wrong shape")
+	}
+	field, message := d.Location, d.Message
+	if name, ok := strings.CutPrefix(message, "expected required property "); ok {
+		name = strings.TrimSuffix(name, " to be present")
+		field, message = strings.TrimPrefix(field+"."+name, "."), "is missing"
+	}
+	if field == "" {
+		field = "body"
+	}
+	return misshapen(field, message)
+}
+
+// invalid says which field breaks which rule; 400.
+func invalid(field, format string, args ...any) error {
+	return formats.BadRequest("%s: %s", field, fmt.Sprintf(format, args...))
+}

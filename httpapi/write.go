@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"granary/digest"
+	"granary/formats"
+	"granary/httpapi/content"
+	"granary/httpapi/rest"
+	"granary/repo"
+)
+
+// write gives the body to the format. Nothing has read of it before: a client
+// that asked for 100 Continue gets it with the first read.
+func (a *artifact) write(op formats.Op) error {
+	limit := a.s.Settings().MaxArtifactBytes
+	if a.r.ContentLength > limit {
+		return fmt.Errorf("%w: %d bytes, at most %d are possible", formats.ErrTooLarge, a.r.ContentLength, limit)
+	}
+	up := &formats.Upload{
+		Header: a.r.Header, Query: a.req.Query, Repository: a.target.Repository,
+		Body: formats.Limit(a.r.Body, limit, "body"), Size: a.r.ContentLength,
+	}
+	records, err := a.handle.Write(a.r.Context(), op, up, a.precondition())
+	if err != nil {
+		return err
+	}
+	if n, ok := a.handle.Format.(formats.Answerer); ok && n.Answer(a.w, a.r, op, records) {
+		return nil
+	}
+	if len(records) == 0 {
+		a.w.WriteHeader(http.StatusCreated)
+		return nil
+	}
+	return a.created(records[0])
+}
+
+// created answers with the artifact that was made.
+func (a *artifact) created(rec formats.Record) error {
+	body, err := json.Marshal(rest.NewArtifact(rec, ""))
+	if err != nil {
+		return fmt.Errorf("write the artifact %s: %w", rec.Key(), err)
+	}
+	path := rec.Path
+	if path == "" {
+		path = rec.Key()
+	}
+	h := a.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Location", location(a.x.Base(), a.target.Repository, path))
+	if tag := content.ETag(rec.Sums); tag != "" {
+		h.Set("Etag", tag)
+		h.Set("X-Blob-Id", content.BlobID(rec.Blob, strings.Trim(tag, `"`)))
+	}
+	for _, algorithm := range rec.Sums.Algorithms() {
+		h.Set(checksumHeaders[algorithm], rec.Sums.Hex(algorithm))
+	}
+	a.w.WriteHeader(http.StatusCreated)
+	a.w.Write(body) //nolint:errcheck // the client went away; what it sent is stored
+	return nil
+}
+
+var checksumHeaders = map[digest.Algorithm]string{
+	digest.BLAKE3: "X-Checksum-Blake3", digest.SHA256: "X-Checksum-Sha256", digest.SHA512: "X-Checksum-Sha512",
+	digest.SHA1: "X-Checksum-Sha1", digest.MD5: "X-Checksum-Md5",
+}
+
+func (a *artifact) remove(op formats.Op) error {
+	if err := a.handle.Delete(a.r.Context(), op, a.precondition()); err != nil {
+		return err
+	}
+	a.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *artifact) precondition() repo.Precondition {
+	return repo.Precondition{
+		IfMatch:     strings.Join(a.r.Header["If-Match"], ", "),
+		IfNoneMatch: strings.Join(a.r.Header["If-None-Match"], ", "),
+	}
+}
