@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 
 	"granary/kv"
 	"granary/kv/chaos"
@@ -121,7 +122,9 @@ func TestStoreDeletedWhileUsed(t *testing.T) {
 }
 
 // Replies get lost and reads are stale: every call does what it says.
-func TestLostReplies(t *testing.T) {
+func TestLostReplies(t *testing.T) { synctest.Test(t, testLostReplies) }
+
+func testLostReplies(t *testing.T) {
 	inner := newStore(t)
 	rough := chaos.New(inner, chaos.Options{Seed: 7, Lost: 0.4, Stale: 0.9, Lag: 1 << 40})
 	a, b := open(t, rough), open(t, rough)
