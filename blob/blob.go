@@ -82,7 +82,8 @@ type Writer interface {
 
 // Presigner is implemented by stores whose blobs clients can fetch themselves.
 type Presigner interface {
-	// Presign returns a URL that answers GET and HEAD for a while.
+	// Presign returns a URL that answers GET for a while. (A signature is for one
+	// method: who gets a HEAD answers it.)
 	Presign(ctx context.Context, id ID, ttl time.Duration, header Header) (string, error)
 }
 
@@ -101,4 +102,26 @@ func Presign(ctx context.Context, s Store, id ID, ttl time.Duration, h Header) (
 	}
 	url, err = p.Presign(ctx, id, ttl, h)
 	return url, err == nil, err
+}
+
+// ManyDeleter is implemented by stores that delete many blobs in one request.
+type ManyDeleter interface {
+	// DeleteMany does what Delete does, for each id; the error joins those of
+	// the ids that failed.
+	DeleteMany(ctx context.Context, ids []ID) error
+}
+
+// DeleteMany removes blobs, in few requests where the store can.
+func DeleteMany(ctx context.Context, s Store, ids []ID) error {
+	if m, ok := s.(ManyDeleter); ok {
+		return m.DeleteMany(ctx, ids)
+	}
+	var errs []error
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		errs = append(errs, s.Delete(ctx, id))
+	}
+	return errors.Join(errs...)
 }
