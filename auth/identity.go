@@ -73,3 +73,9 @@ func rightsOf(names []string, roles map[string]*roleRecord) rights {
 	}
 	return r
 }
+
+// System is the server itself, which may do everything. No credentials lead to
+// it.
+func System() Identity {
+	return Identity{Name: "system", Method: "system", rights: rights{admin: true}}
+}

@@ -110,7 +110,6 @@ func identity(t testing.TB, s *Service, authorization ...string) Identity {
 func TestAuthenticate(t *testing.T) {
 	s := newService(t, Options{})
 	token := string(login(t, s, "admin", adminPassword).Token)
-	anonymous := login(t, s, "admin", adminPassword) // a token of somebody else, cut below
 	for _, tt := range []struct {
 		name          string
 		authorization []string
@@ -133,7 +132,7 @@ func TestAuthenticate(t *testing.T) {
 		{"nothing after Basic", []string{"Basic"}, "", Basic},
 		{"bearer", []string{"Bearer " + token}, "admin", JWT},
 		{"bearer in lower case", []string{"bearer " + token}, "admin", JWT},
-		{"token cut short", []string{"Bearer " + string(anonymous.Token[:len(anonymous.Token)-2])}, "", JWT},
+		{"token cut short", []string{"Bearer " + token[:len(token)-2]}, "", JWT},
 		{"garbage token", []string{"Bearer a.b.c"}, "", JWT},
 		{"nothing after Bearer", []string{"Bearer "}, "", JWT},
 		{"other scheme", []string{"Digest username=admin"}, "", Unknown},
@@ -238,20 +237,8 @@ func TestRights(t *testing.T) {
 func TestPasswordIsRemembered(t *testing.T) {
 	c := newClock()
 	s := newService(t, Options{Now: c.now})
-	block := func() (release func()) {
-		for range cap(s.hasher.turn) {
-			s.hasher.turn <- struct{}{}
-		}
-		s.hasher.waiting.Add(maxWaiting)
-		return func() {
-			s.hasher.waiting.Add(-maxWaiting)
-			for range cap(s.hasher.turn) {
-				<-s.hasher.turn
-			}
-		}
-	}
 	identity(t, s, basic("admin", adminPassword))
-	release := block()
+	release := block(s)
 	identity(t, s, basic("admin", adminPassword))
 	if _, err := ask(t, s, basic("admin", "other password")); !errors.Is(err, ErrBusy) {
 		t.Errorf("another password: %v, want ErrBusy", err)
@@ -265,10 +252,38 @@ func TestPasswordIsRemembered(t *testing.T) {
 	if _, err := s.UpdateUser(t.Context(), "admin", UserChange{Roles: &[]string{"admin", "read-only"}}); err != nil {
 		t.Fatal(err)
 	}
-	release = block()
+	release = block(s)
 	defer release()
 	if _, err := ask(t, s, basic("admin", adminPassword)); !errors.Is(err, ErrBusy) {
 		t.Errorf("after a change of the user: %v, want ErrBusy", err)
+	}
+}
+
+// block lets whatever needs a password hashed fail with ErrBusy.
+func block(s *Service) (release func()) {
+	for range cap(s.hasher.turn) {
+		s.hasher.turn <- struct{}{}
+	}
+	s.hasher.waiting.Add(maxWaiting)
+	return func() {
+		s.hasher.waiting.Add(-maxWaiting)
+		for range cap(s.hasher.turn) {
+			<-s.hasher.turn
+		}
+	}
+}
+
+// A name that nobody has, or that has no password, costs a hash as well.
+func TestUnknownNamesCostAsMuch(t *testing.T) {
+	s := newService(t, Options{})
+	defer block(s)()
+	for _, name := range []string{"admin", "nobody", "anonymous", ""} {
+		if _, err := ask(t, s, basic(name, "wrong")); !errors.Is(err, ErrBusy) {
+			t.Errorf("%q: %v, want that a hash was asked for", name, err)
+		}
+	}
+	if s.hasher.decoy.cost != s.hasher.cost {
+		t.Errorf("the hash for nobody costs %+v", s.hasher.decoy.cost)
 	}
 }
 

@@ -32,8 +32,11 @@ type claims struct {
 	Audience json.RawMessage `json:"aud,omitempty"`
 }
 
+// maxDate in Unix seconds is in the year 6325, where time.Time is still exact.
+const maxDate = math.MaxInt32 * 64
+
 func date(seconds int64) (*jwt.NumericDate, error) {
-	if seconds <= 0 || seconds > math.MaxInt32*64 {
+	if seconds <= 0 || seconds > maxDate {
 		return nil, jwt.ErrTokenInvalidClaims
 	}
 	return &jwt.NumericDate{Time: time.Unix(seconds, 0)}, nil
