@@ -110,40 +110,44 @@ func (a *accesses) today(key kv.Key) (int64, bool) {
 // flush writes what waits, batch by batch. What could not be written waits on.
 func (a *accesses) flush(ctx context.Context) error {
 	for {
-		batch, err := a.batch()
+		batch, days, err := a.batch()
 		if err != nil || len(batch) == 0 {
 			return err
 		}
 		if err := a.kv.BatchPut(ctx, batch); err != nil {
 			return fmt.Errorf("write last accesses: %w", err)
 		}
-		a.wrote(batch)
+		a.wrote(days)
 	}
 }
 
-func (a *accesses) batch() ([]kv.Item, error) {
+// batch returns some of what waits, as items and as days.
+func (a *accesses) batch() (items []kv.Item, days map[kv.Key]int64, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	expires := a.now().Add(a.ttl)
-	var out []kv.Item
+	days = map[kv.Key]int64{}
 	for key, d := range a.waiting {
 		value, err := kv.Marshal(access{Day: d})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out = append(out, kv.Item{Key: key, Value: value, Version: kv.NewVersion(), Expires: expires})
-		if len(out) == accessBatch {
+		days[key] = d
+		items = append(items, kv.Item{Key: key, Value: value, Version: kv.NewVersion(), Expires: expires})
+		if len(items) == accessBatch {
 			break
 		}
 	}
-	return out, nil
+	return items, days, nil
 }
 
-func (a *accesses) wrote(batch []kv.Item) {
+func (a *accesses) wrote(days map[kv.Key]int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, item := range batch {
-		a.written.set(item.Key, a.waiting[item.Key])
-		delete(a.waiting, item.Key)
+	for key, d := range days {
+		a.written.set(key, d)
+		if a.waiting[key] == d { // else it was read on another day meanwhile
+			delete(a.waiting, key)
+		}
 	}
 }

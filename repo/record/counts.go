@@ -53,16 +53,16 @@ const (
 // counts gathers changes of counters and adds them to the stored ones by
 // compare-and-swap, about once a second.
 type counts struct {
-	kv       kv.Store
-	node     string
-	embedded bool
-	totals   *totals
-	full     chan struct{} // told when half of maxTallies wait
-	dropped  atomic.Int64
+	kv      kv.Store
+	node    string
+	totals  *totals
+	full    chan struct{} // told when half of maxTallies wait
+	dropped atomic.Int64
 
 	mu      sync.Mutex
 	tallies map[slot]*tally               // guarded by mu
 	written *recent[kv.Key, writtenCount] // as this node last saw them; guarded by mu
+	moments uint64                        // counts additions to written; guarded by mu
 }
 
 // tally is what is still to be added to one counter.
@@ -82,11 +82,12 @@ type flight struct {
 type writtenCount struct {
 	value   counter
 	version kv.Version
+	moment  uint64 // when it was seen
 }
 
-func newCounts(store kv.Store, node string, embedded bool, t *totals) *counts {
+func newCounts(store kv.Store, node string, t *totals) *counts {
 	return &counts{
-		kv: store, node: node, embedded: embedded, totals: t, full: make(chan struct{}, 1),
+		kv: store, node: node, totals: t, full: make(chan struct{}, 1),
 		tallies: map[slot]*tally{}, written: newRecent[kv.Key, writtenCount](maxRemembered),
 	}
 }
@@ -152,6 +153,11 @@ func (c *counts) take(at slot) (*flight, bool) {
 func (c *counts) land(at slot, f *flight, back bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.unload(at, f, back)
+}
+
+// unload is land; the caller holds mu.
+func (c *counts) unload(at slot, f *flight, back bool) {
 	t := c.tallies[at]
 	if t == nil {
 		return
@@ -170,12 +176,21 @@ func (c *counts) land(at slot, f *flight, back bool) {
 	}
 }
 
-// current is a stored counter with what this process is about to add to it.
-func (c *counts) current(at slot, key kv.Key, value counter, version kv.Version) counter {
+// moment is now, as current is told it.
+func (c *counts) moment() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if w, ok := c.written.get(key); ok && c.embedded {
-		value, version = w.value, w.version // nobody else writes, so what we wrote last is never older
+	return c.moments
+}
+
+// current is a counter as it was read, with what this process is about to add
+// to it. began is the moment before it was read: what has landed since may or
+// may not be in what was read, so that what landed counts.
+func (c *counts) current(at slot, key kv.Key, value counter, version kv.Version, began uint64) counter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w, ok := c.written.get(key); ok && w.moment > began {
+		value, version = w.value, w.version
 	}
 	t := c.tallies[at]
 	if t == nil {
@@ -279,6 +294,8 @@ func (c *counts) remember(key kv.Key, item kv.Item) error {
 	if w.version == "" {
 		c.written.drop(key)
 	} else {
+		c.moments++
+		w.moment = c.moments
 		c.written.set(key, w)
 	}
 	return nil
@@ -330,7 +347,7 @@ func (c *counts) read(ctx context.Context, key kv.Key) (writtenCount, error) {
 // attempt is one compare-and-swap on top of w. If it conflicts, what is there
 // instead is remembered.
 func (c *counts) attempt(ctx context.Context, at slot, key kv.Key, f *flight, w writtenCount) (done bool, err error) {
-	next := writtenCount{w.value.plus(f.d), kv.NewVersion()}
+	next := writtenCount{value: w.value.plus(f.d), version: kv.NewVersion()}
 	value, err := kv.Marshal(next.value)
 	if err != nil {
 		c.land(at, f, true)
@@ -372,7 +389,9 @@ func (c *counts) attempt(ctx context.Context, at slot, key kv.Key, f *flight, w 
 // landed takes the flight away and remembers what it wrote, in one step.
 func (c *counts) landed(at slot, key kv.Key, f *flight, w writtenCount) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moments++
+	w.moment = c.moments
 	c.written.set(key, w)
-	c.mu.Unlock()
-	c.land(at, f, false)
+	c.unload(at, f, false)
 }

@@ -145,7 +145,7 @@ type stretched struct {
 func (l listing) stretch(ctx context.Context, p *span, n int) (stretched, error) {
 	var out stretched
 	var maybe []int // directories that may be empty
-	seen := 0
+	seen, began := 0, l.counts.moment()
 	opts := append([]kv.ReadOption{kv.Limit(n)}, l.o.read...)
 	for item, err := range l.kv.Query(ctx, p.partition, p.from, p.to, opts...) {
 		if err != nil {
@@ -158,7 +158,7 @@ func (l listing) stretch(ctx context.Context, p *span, n int) (stretched, error)
 			p.from, out.more = past(item.Sort[:len(item.Sort)-len(name)+i+1]), true
 			break
 		}
-		line, ok, err := l.line(item, name, marker)
+		line, ok, err := l.line(item, name, marker, began)
 		if err != nil {
 			return out, err
 		}
@@ -179,14 +179,14 @@ func (l listing) stretch(ctx context.Context, p *span, n int) (stretched, error)
 }
 
 // line makes a line of an item; !ok: none shows.
-func (l listing) line(item kv.Item, name string, marker bool) (Line, bool, error) {
+func (l listing) line(item kv.Item, name string, marker bool, began uint64) (Line, bool, error) {
 	if marker {
 		var value counter
 		if err := kv.Unmarshal(item.Value, &value); err != nil {
 			return Line{}, false, fmt.Errorf("%w: directory marker %v: %w", formats.ErrCorrupt, item.Key, err)
 		}
 		at := l.now()
-		value = l.counts.current(slot{l.sp.Repo, l.dir, name}, item.Key, value, item.Version)
+		value = l.counts.current(slot{l.sp.Repo, l.dir, name}, item.Key, value, item.Version, began)
 		if value.Count > 0 {
 			l.markers.learn(place{l.sp.Repo, join(l.dir, name)}, at.Add(-markerLag))
 		}

@@ -236,7 +236,7 @@ func TestDirModel(t *testing.T) {
 		m := tree{}
 		dirs := []string{"", "a", "a/b", "a/b/c", "a-b", "d"}
 		names := []string{"f", "g", "h", "x/y", "x/z"}
-		for range rapid.IntRange(1, 60).Draw(rt, "operations") {
+		for range rapid.IntRange(1, 40).Draw(rt, "operations") {
 			at := [2]string{rapid.SampledFrom(dirs).Draw(rt, "scope"), rapid.SampledFrom(names).Draw(rt, "name")}
 			switch rapid.IntRange(0, 7).Draw(rt, "kind") {
 			case 0, 1, 2:

@@ -58,7 +58,7 @@ func New(c Config) *Store {
 	t := newTotals(c.Now, traits.Embedded)
 	return &Store{
 		kv: c.KV, traits: traits, now: c.Now, log: c.Log,
-		counts:   newCounts(c.KV, c.Node, traits.Embedded, t),
+		counts:   newCounts(c.KV, c.Node, t),
 		markers:  newKnownDirs(c.Now, c.MarkerTTL),
 		probes:   newProbes(c.Now),
 		totals:   t,

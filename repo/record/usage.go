@@ -12,12 +12,12 @@ import (
 // what this one has not written yet.
 func (s *Store) Usage(ctx context.Context, repo string) (count, bytes int64, err error) {
 	own := slot{repo, shares, s.counts.node}
-	met := false
+	met, began := false, s.counts.moment()
 	var sum counter
 	add := func(key kv.Key, value counter, version kv.Version) {
 		if key.Sort == own.child {
 			met = true
-			value = s.counts.current(own, key, value, version)
+			value = s.counts.current(own, key, value, version, began)
 		}
 		sum = sum.plus(delta{value.Count, value.Bytes, 0})
 	}
