@@ -143,6 +143,107 @@ func TestRename(t *testing.T) {
 	}
 }
 
+// afterWrite runs f once after a write to a kind of document that armed waits
+// for; the write's reply is lost.
+func afterWrite(kind string, armed *bool, f func()) func(*mem.Options) {
+	return func(o *mem.Options) {
+		o.After = func(op mem.Op) error {
+			if !*armed || op.Method != "PutIf" || op.Key.Partition != kv.ConfigPartition(kind) {
+				return nil
+			}
+			*armed = false
+			f()
+			return kv.ErrUnknown
+		}
+	}
+}
+
+// The reply to the write of a repository is lost, and others change it before
+// the write is sent again: its conflict is no failure.
+func TestChangedBeforeTheReply(t *testing.T) {
+	armed := false
+	var b *Registry
+	name := "mine"
+	s := newStore(t, afterWrite(kindRepository, &armed, func() {
+		if _, err := b.UpdateRepository(t.Context(), name, func(r *Repository) error { r.HistoryDays = ptr(int64(3)); return nil }); err != nil {
+			t.Error(err)
+		}
+	}))
+	a := open(t, s)
+	b = open(t, s)
+	store := withStore(t, a)
+	load(t, b)
+	armed = true
+	made := create(t, a, "mine", hosted(store))
+	if made.HistoryDays == nil || *made.HistoryDays != 3 {
+		t.Errorf("made %+v", made)
+	}
+	armed, name = true, "yours"
+	now, err := a.RenameRepository(t.Context(), "mine", "yours")
+	if err != nil || now.Name != "yours" {
+		t.Errorf("RenameRepository = %+v, %v", now, err)
+	}
+	if armed {
+		t.Error("the fault did not happen")
+	}
+	for name, want := range map[string]error{"mine": ErrNotFound, "yours": nil} {
+		if _, err := open(t, s).Repository(t.Context(), name); !errors.Is(err, want) {
+			t.Errorf("Repository(%s) = %v, want %v", name, err, want)
+		}
+	}
+}
+
+// It is not known whether a rename happened: the name that it may have needs
+// to stay.
+func TestRenameOfUnknownOutcome(t *testing.T) {
+	armed := false
+	ctx, cancel := context.WithCancel(t.Context())
+	s := newStore(t, afterWrite(kindRepository, &armed, cancel))
+	r := open(t, s)
+	made := create(t, r, "old", hosted(withStore(t, r)))
+	armed = true
+	if _, err := r.RenameRepository(ctx, "old", "new"); !errors.Is(err, kv.ErrUnknown) {
+		t.Errorf("RenameRepository = %v, want ErrUnknown", err)
+	}
+	load(t, r)
+	if repo, err := r.Repository(t.Context(), "new"); err != nil || repo.ID != made.ID {
+		t.Errorf("Repository = %v, %v", repo, err)
+	}
+}
+
+// A load that reads repositories and names while one is renamed knows it all
+// the same.
+func TestRenameDuringALoad(t *testing.T) {
+	for _, kind := range []string{kindRepository, kindName, kindDead} {
+		armed := false
+		var b *Registry
+		s := newStore(t, func(o *mem.Options) {
+			o.Before = func(op mem.Op) error {
+				if armed && op.Method == "Query" && op.Key.Partition == kv.ConfigPartition(kind) {
+					armed = false
+					if _, err := b.RenameRepository(t.Context(), "old", "new"); err != nil {
+						t.Error(err)
+					}
+				}
+				return nil
+			}
+		})
+		a := open(t, s)
+		b = open(t, s)
+		made := create(t, a, "old", hosted(withStore(t, a)))
+		load(t, b)
+		armed = true
+		load(t, a)
+		all := a.Repositories()
+		if len(all) != 1 || all[0].ID != made.ID {
+			t.Errorf("before %s: repositories = %v", kind, all)
+		}
+		if _, ok := a.RepositoryByID(made.ID); !ok {
+			t.Errorf("before %s: not known by its id", kind)
+		}
+	}
+}
+
 // A rename that dies at any write leaves the repository under one of the two
 // names, and the other free, at the latest a minute later.
 func TestRenameThatDies(t *testing.T) {
@@ -205,6 +306,9 @@ func TestDelete(t *testing.T) {
 		if repo, _ := r.RepositoryByID(g.ID); len(repo.Members) != 1 || repo.Members[0] != h2.ID || repo.WriteMember != "" {
 			t.Errorf("members = %v, write member %q", repo.Members, repo.WriteMember)
 		}
+	}
+	if stored := a.current.Load().documents[g.ID].value; len(stored.Members) != 1 || stored.WriteMember != "" {
+		t.Errorf("the stored group still names it: %v", stored.Members)
 	}
 	if _, err := a.DeleteRepository(t.Context(), "h"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("DeleteRepository again = %v, want ErrNotFound", err)

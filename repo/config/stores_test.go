@@ -81,42 +81,51 @@ func TestDeleteStore(t *testing.T) {
 	wantField(t, err, "store", false)
 }
 
-// A store is deleted while a repository is made on it, the one between any two
-// steps of the other: never do both succeed.
+// A store is deleted while a repository is made on it, the one as a whole
+// between any two steps of the other: never do both succeed.
 func TestStoreDeletedWhileUsed(t *testing.T) {
-	for step := 1; step < 12; step++ {
-		var other func()
-		calls, armed := 0, false
-		s := newStore(t, func(o *mem.Options) {
-			o.Before = func(mem.Op) error {
-				if armed {
-					if calls++; calls == step {
-						armed = false
-						other()
+	for _, outer := range []string{"create", "delete"} {
+		step := 1
+		for ; ; step++ {
+			var inner func()
+			calls, armed := 0, false
+			s := newStore(t, func(o *mem.Options) {
+				o.Before = func(mem.Op) error {
+					if armed {
+						if calls++; calls == step {
+							armed = false
+							inner()
+						}
 					}
+					return nil
 				}
-				return nil
+			})
+			a, b := open(t, s), open(t, s)
+			store := withStore(t, a)
+			load(t, b)
+			var made, deleted error
+			makeIt := func() { _, made = a.CreateRepository(t.Context(), "mine", hosted(store)) }
+			deleteIt := func() { deleted = b.DeleteStore(t.Context(), "default", nil) }
+			run := map[string]func(){"create": makeIt, "delete": deleteIt}
+			inner = run[map[string]string{"create": "delete", "delete": "create"}[outer]]
+			armed = true
+			run[outer]()
+			if armed {
+				break // it has fewer steps
 			}
-		})
-		a, b := open(t, s), open(t, s)
-		store := withStore(t, a)
-		load(t, b)
-		var deleted error
-		other = func() { deleted = b.DeleteStore(t.Context(), "default", nil) }
-		armed = true
-		_, made := a.CreateRepository(t.Context(), "mine", hosted(store))
-		if armed {
-			break // it has fewer steps
+			if made == nil && deleted == nil {
+				t.Errorf("%s, step %d: a repository lies on a store that was deleted", outer, step)
+			}
+			if made != nil && !errors.Is(made, ErrInvalid) || deleted != nil && !errors.Is(deleted, ErrInUse) {
+				t.Errorf("%s, step %d: CreateRepository = %v, DeleteStore = %v", outer, step, made, deleted)
+			}
+			load(t, a)
+			if n := len(a.Repositories()); (made == nil) != (n == 1) {
+				t.Errorf("%s, step %d: %d repositories after %v", outer, step, n, made)
+			}
 		}
-		if made == nil && deleted == nil {
-			t.Errorf("step %d: a repository lies on a store that was deleted", step)
-		}
-		if made != nil && !errors.Is(made, ErrInvalid) {
-			t.Errorf("step %d: CreateRepository = %v", step, made)
-		}
-		load(t, a)
-		if n := len(a.Repositories()); (made == nil) != (n == 1) {
-			t.Errorf("step %d: %d repositories after %v", step, n, made)
+		if step < 6 {
+			t.Errorf("%s was interrupted at %d steps only", outer, step-1)
 		}
 	}
 }
