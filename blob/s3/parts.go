@@ -11,14 +11,15 @@ import (
 const (
 	maxParts = 10_000
 	// growEvery is after how many parts their length doubles: 10,000 parts that
-	// begin at 8 MiB reach 5 TiB, and a blob of 8 GiB still has the short ones.
+	// begin at 8 MiB reach 5 TiB, and a blob of 7 GiB still has the short ones.
 	growEvery = 1000
 	// segment is what the memory of a part is made of, in bytes.
 	segment = 8 << 20
 	// shortest is the length from which a part gets a whole segment.
 	shortest = 1 << 20
 	// inFlight is how many bytes of parts may be on their way for one upload
-	// while the next part fills: with it, an upload of up to 8 GiB has 24 MiB.
+	// while the next part fills: with it, an upload of up to 7 GiB has 24 MiB. A part
+	// longer than that is sent alone.
 	inFlight = 16 << 20
 )
 

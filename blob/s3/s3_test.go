@@ -65,7 +65,7 @@ func put(t testing.TB, s *Store, id blob.ID, content []byte) {
 
 func TestStore(t *testing.T) {
 	blobtest.Suite{
-		Many: 1100, Big: 64 << 20, Boundaries: []int{defaultPart, 2 * defaultPart},
+		Many: 1100, Big: 64 << 20, Boundaries: []int{defaultPart},
 		Open: func(t *testing.T) blob.Store { return open1(t, configOf(t)) },
 	}.Run(t)
 }
