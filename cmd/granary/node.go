@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"granary/auth"
+	"granary/cluster"
+	"granary/formats"
+	"granary/formats/all"
+	"granary/httpapi/origin"
+	"granary/kv"
+	"granary/repo"
+	"granary/repo/config"
+	"granary/repo/record"
+	"granary/repo/refs"
+	"granary/repo/upstream"
+)
+
+// node is the object graph of a running server below its HTTP surface.
+type node struct {
+	config   *Config
+	log      *slog.Logger
+	kv       database
+	registry *config.Registry
+	auth     *auth.Service
+	member   *cluster.Node
+	records  *record.Store
+	upstream *upstream.Client
+	repos    *repo.Service
+	origin   *origin.Policy
+	first    auth.FirstStart
+
+	stop context.CancelFunc // of background work
+	work sync.WaitGroup
+}
+
+// startNode opens the stores, joins the cluster and prepares a first start.
+func startNode(ctx context.Context, c *Config, log *slog.Logger) (*node, error) {
+	n := &node{config: c, log: log, stop: func() {}}
+	err := n.open(ctx)
+	if err == nil {
+		err = n.prepare(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.close(context.WithoutCancel(ctx)))
+	}
+	n.background()
+	return n, nil
+}
+
+func (n *node) open(ctx context.Context) (err error) {
+	if n.origin, err = origin.New(n.config.ExternalURL, n.config.TrustedProxies); err != nil {
+		return err
+	}
+	sealer, err := n.sealer()
+	if err != nil {
+		return err
+	}
+	if n.kv, err = openKV(ctx, n.config, n.log); err != nil {
+		n.kv = nil
+		return err
+	}
+	embedded := kv.TraitsOf(n.kv).Embedded
+	known := all.Formats(wallClock)
+	n.registry = config.Open(config.Options{
+		KV: n.kv, Formats: names(known), Now: wallClock, Sealer: sealer, Embedded: embedded, Probe: probe, Log: n.log,
+	})
+	changed := func(ctx context.Context) error { return n.member.Changed(ctx) }
+	n.auth, err = auth.Open(auth.Options{
+		KV: n.kv, Now: wallClock, Notify: changed, Sealer: authSealer(sealer), Peer: n.origin.Client,
+		Expiry:        func() time.Duration { return time.Duration(n.registry.Settings().JWTExpiry) * time.Second },
+		AdminPassword: auth.Secret(n.config.AdminPassword),
+	})
+	if err != nil {
+		return err
+	}
+	n.member, err = cluster.Join(ctx, cluster.Config{
+		KV: n.kv, Version: version, Embedded: embedded, Now: wallClock, Log: n.log,
+		Load: func(ctx context.Context) error { return errors.Join(n.registry.Load(ctx), n.auth.Load(ctx)) },
+	})
+	if err != nil {
+		return err
+	}
+	n.registry.SetNotifier(changed)
+	return n.openRepositories(known, embedded)
+}
+
+func (n *node) openRepositories(known []formats.Format, embedded bool) error {
+	deny, err := prefixes("upstream.deny", n.config.Upstream.Deny)
+	if err != nil {
+		return err
+	}
+	allow, err := prefixes("upstream.allow", n.config.Upstream.Allow)
+	if err != nil {
+		return err
+	}
+	n.records = record.New(record.Config{KV: n.kv, Now: wallClock, Node: n.member.ID(), Log: n.log})
+	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version})
+	c := repo.Config{
+		KV: n.kv, Registry: n.registry, Formats: known, Records: n.records, Upstream: n.upstream,
+		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: time.Duration(n.registry.Settings().GCGrace) * time.Second}),
+		OpenStore: openStore, Now: wallClock, Log: n.log,
+	}
+	if !embedded {
+		c.Leases = n.member
+	}
+	n.repos, err = repo.New(c)
+	return err
+}
+
+// prepare makes on a first start what every server has, and what the
+// configuration lists.
+func (n *node) prepare(ctx context.Context) (err error) {
+	fresh := len(n.registry.Stores()) == 0 && len(n.registry.Repositories()) == 0
+	if n.first, err = n.auth.Bootstrap(ctx); err != nil {
+		return err
+	}
+	// Hashing a password takes more memory than an idle server needs.
+	debug.FreeOSMemory()
+	if !fresh {
+		return nil
+	}
+	if kv.TraitsOf(n.kv).Embedded {
+		root, err := filepath.Abs(filepath.Join(n.config.Data, "blobs"))
+		if err != nil {
+			return fmt.Errorf("data folder: %w", err)
+		}
+		_, err = n.registry.CreateStore(ctx, "default", func(s *config.Store) error {
+			s.Type, s.Root, s.Sync, s.IOSize = config.File, root, true, 1024
+			return nil
+		})
+		if err != nil && !errors.Is(err, config.ErrExists) {
+			return fmt.Errorf("create the store default: %w", err)
+		}
+	}
+	return n.initialize(ctx)
+}
+
+// background runs what a node does by itself until close.
+func (n *node) background() {
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.work.Go(func() { n.records.Run(ctx) })
+	n.work.Go(func() { n.rotateKeys(ctx) })
+}
+
+// rotateKeys renews the signing key when it is old enough; whichever node comes
+// first does it.
+func (n *node) rotateKeys(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		interval := time.Duration(n.registry.Settings().JWTRotationInterval) * time.Second
+		if _, err := n.auth.Rotate(ctx, interval); err != nil && ctx.Err() == nil {
+			n.log.Warn("rotate the signing key", "error", err)
+		}
+	}
+}
+
+// close ends background work and closes what was opened, in the other order.
+func (n *node) close(ctx context.Context) error {
+	var errs []error
+	if n.repos != nil {
+		errs = append(errs, n.repos.Close(ctx))
+	}
+	n.stop()
+	n.work.Wait()
+	if n.records != nil {
+		errs = append(errs, n.records.Close(ctx))
+	}
+	if n.upstream != nil {
+		n.upstream.Close()
+	}
+	if n.member != nil {
+		errs = append(errs, n.member.Close(ctx))
+	}
+	if n.kv != nil {
+		errs = append(errs, n.kv.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (n *node) sealer() (config.Sealer, error) {
+	if n.config.SecretKey == "" {
+		n.log.Warn("secret_key is not set: secrets such as upstream passwords are stored as they are")
+		return nil, nil //nolint:nilnil // no sealer is a valid choice
+	}
+	return config.NewSealer(n.config.SecretKey)
+}
+
+// authSealer keeps a nil of one interface a nil of the other.
+func authSealer(s config.Sealer) auth.Sealer {
+	if s == nil {
+		return nil
+	}
+	return s
+}
+
+func names(list []formats.Format) []string {
+	var out []string
+	for _, f := range list {
+		out = append(out, f.Name())
+	}
+	return out
+}
