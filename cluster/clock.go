@@ -31,10 +31,12 @@ func (c *clock) at() moment {
 	return moment{mono: t.Sub(c.start), wall: t.Round(0)}
 }
 
-// since returns how long ago m was by whichever clock says more: the monotonic
-// one stands still while a machine sleeps.
-func (c *clock) since(m moment) time.Duration {
-	now := c.at()
+// since returns how long ago m was.
+func (c *clock) since(m moment) time.Duration { return c.at().sub(m) }
+
+// sub returns the time from m to now by whichever clock says more: the
+// monotonic one stands still while a machine sleeps.
+func (now moment) sub(m moment) time.Duration {
 	d := now.mono - m.mono
 	if !m.wall.IsZero() {
 		d = max(d, now.wall.Sub(m.wall))

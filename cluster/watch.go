@@ -214,14 +214,15 @@ func (n *Node) Ready() error {
 	n.mu.Unlock()
 	// Others don't wait for a node that they take for dead.
 	deadline := max(n.c.Dead-n.c.Stale, n.c.Dead/2)
+	now := n.clock.at()
 	switch {
 	case s.ended:
 		return fmt.Errorf("%w: it is closed", ErrNotReady)
 	case !s.registered || !s.polled:
 		return notReady("it has not loaded the configuration since it joined", errors.Join(s.pollProblem, s.beatProblem))
-	case n.clock.since(s.fresh) > n.c.Stale:
+	case now.sub(s.fresh) > n.c.Stale:
 		return notReady("it does not know whether the configuration has changed", s.pollProblem)
-	case n.clock.since(s.beat) > deadline:
+	case now.sub(s.beat) > deadline:
 		return notReady("the other nodes may take it for dead", s.beatProblem)
 	}
 	return nil
