@@ -304,7 +304,6 @@ func BlobID(id, blake3 string) string {
 	return id
 }
 
-
 // TagOf is the entity tag of bytes that are not stored anywhere.
 func TagOf(b []byte) string {
 	h := digest.NewHasher()
