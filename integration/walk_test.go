@@ -40,6 +40,7 @@ func walk(t *testing.T, a, b *node.Node) {
 			need(t, program)
 		}
 	}
+	trust := trusted(t, a, b)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/walk",
 		RequireExplicitExec: true,
@@ -48,8 +49,10 @@ func walk(t *testing.T, a, b *node.Node) {
 			id := strings.ToLower(rand.Text()[:8])
 			e.Setenv("A", a.URL)
 			e.Setenv("B", b.URL)
-			e.Setenv("HOSTA", strings.TrimPrefix(a.URL, "http://"))
-			e.Setenv("HOSTB", strings.TrimPrefix(b.URL, "http://"))
+			// The go command sends credentials over HTTPS only.
+			e.Setenv("TLSA", strings.TrimPrefix(a.TLS, "https://"))
+			e.Setenv("TLSB", strings.TrimPrefix(b.TLS, "https://"))
+			e.Setenv("SSL_CERT_FILE", trust)
 			e.Setenv("USER", "admin:"+node.Password)
 			e.Setenv("PASSWORD", node.Password)
 			e.Setenv("ID", id)
@@ -59,8 +62,6 @@ func walk(t *testing.T, a, b *node.Node) {
 			e.Setenv("GOFLAGS", "-modcacherw -mod=mod")
 			e.Setenv("GOTOOLCHAIN", "local")
 			e.Setenv("GONOSUMDB", "*")
-			e.Setenv("GONOSUMCHECK", "1")
-			e.Setenv("GOINSECURE", "*")
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -70,6 +71,24 @@ func walk(t *testing.T, a, b *node.Node) {
 			"modzip":     modzip,
 		},
 	})
+}
+
+// trusted is a file with the certificates of the nodes.
+func trusted(t testing.TB, nodes ...*node.Node) string {
+	t.Helper()
+	var all []byte
+	for _, n := range nodes {
+		b, err := os.ReadFile(n.CA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	path := filepath.Join(t.TempDir(), "trusted.pem")
+	if err := os.WriteFile(path, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // need skips the test, or fails it in CI, for want of a program.

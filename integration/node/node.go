@@ -60,12 +60,15 @@ type Options struct {
 // Node is a running server.
 type Node struct {
 	URL  string
+	TLS  string // the same over HTTPS
+	CA   string // file with the certificate to trust for that
 	Data string
 	Took time.Duration // from start to the first 200
 
 	t    testing.TB
 	opts Options
 	port string
+	tls  []string
 	cmd  *exec.Cmd
 	out  *output
 	done chan struct{}
@@ -77,28 +80,36 @@ func Start(t testing.TB, o Options) *Node {
 	if o.Data == "" {
 		o.Data = t.TempDir()
 	}
+	port, secure := freePort(t), freePort(t)
+	cert, key := certificate(t)
+	n := &Node{
+		URL: "http://127.0.0.1:" + port, TLS: "https://127.0.0.1:" + secure, CA: cert, Data: o.Data, t: t, opts: o, port: port,
+		tls: []string{"GRANARY_HTTPS_LISTEN=127.0.0.1:" + secure, "GRANARY_HTTPS_CERT=" + cert, "GRANARY_HTTPS_KEY=" + key},
+	}
+	n.start()
+	t.Cleanup(n.Kill)
+	return n
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer l.Close() //nolint:errcheck // its port is all that is wanted
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	n := &Node{URL: "http://127.0.0.1:" + port, Data: o.Data, t: t, opts: o, port: port}
-	n.start()
-	t.Cleanup(n.Kill)
-	return n
+	return port
 }
 
 func (n *Node) start() {
 	n.t.Helper()
 	n.out = &output{}
 	n.cmd = exec.Command(Binary(n.t), append([]string{"serve", "--listen", "127.0.0.1:" + n.port, "--data", n.Data}, n.opts.Args...)...)
-	n.cmd.Env = append(append(os.Environ(), "GRANARY_ADMIN_PASSWORD="+Password), n.opts.Env...)
+	n.cmd.Env = append(append(append(os.Environ(), "GRANARY_ADMIN_PASSWORD="+Password), n.tls...), n.opts.Env...)
 	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
 	n.cmd.SysProcAttr = attributes()
 	began := time.Now()
