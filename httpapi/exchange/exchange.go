@@ -125,7 +125,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.n += int64(n)
 	if err != nil {
 		b.err = err
-		if x.stall > 0 {
+		if x.stall > 0 && errors.Is(err, io.EOF) {
 			// What follows is for net/http, which watches the connection
 			// while the handler works.
 			b.deadline(time.Time{})
