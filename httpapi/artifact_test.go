@@ -92,14 +92,14 @@ func TestBadPaths(t *testing.T) {
 	r := newRig(t)
 	r.Create("files", config.Hosted, "raw", nil)
 	for path, want := range map[string]int{
-		"/repository/files/../x":                         400,
-		"/repository/files/%2e%2e/x":                     400,
-		"/repository/files/a%2f..%2fb":                   400,
-		"/repository/files/a%00b":                        400,
-		"/repository/files/a%5cb":                        400,
-		"/repository/files/a%0ab":                        400,
-		"/repository/files/%ff":                          400,
-		"/repository/files/" + strings.Repeat("s", 256):  414,
+		"/repository/files/../x":                          400,
+		"/repository/files/%2e%2e/x":                      400,
+		"/repository/files/a%2f..%2fb":                    400,
+		"/repository/files/a%00b":                         400,
+		"/repository/files/a%5cb":                         400,
+		"/repository/files/a%0ab":                         400,
+		"/repository/files/%ff":                           400,
+		"/repository/files/" + strings.Repeat("s", 256):   414,
 		"/repository/files/" + strings.Repeat("ab/", 301): 414,
 	} {
 		for _, method := range []string{"GET", "PUT", "DELETE"} {

@@ -25,7 +25,7 @@ import (
 type archiving struct {
 	Repo   string `path:"repo"`
 	Prefix string `query:"prefix" doc:"A directory; empty, but present, is everything."`
-	Format string `query:"format" enum:"tar,tar.gz,tar.xz,zip"`
+	Format string `query:"format" doc:"tar, tar.gz, tar.xz or zip."`
 }
 
 // archive begins an archive once it is known that it will have something in

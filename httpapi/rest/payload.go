@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -92,7 +93,7 @@ func (p *payload) decode(v any) error {
 	res := &huma.ValidateResult{}
 	huma.Validate(p.api.registry, p.api.registry.Schema(t, true, ""), huma.NewPathBuffer([]byte{}, 0), huma.ModeWriteToServer, p.parsed, res)
 	if len(res.Errors) > 0 {
-		return shapeError(res.Errors[0])
+		return shapeError(res.Errors)
 	}
 	dec := json.NewDecoder(bytes.NewReader(p.data))
 	if err := dec.Decode(v); err != nil {
@@ -105,13 +106,29 @@ func (p *payload) decode(v any) error {
 	return nil
 }
 
-// shapeError names the field and never repeats the value, which may be a
+// maxTold is how many wrong fields one answer names.
+const maxTold = 5
+
+// shapeError names the fields and never repeats a value, which may be a
 // password.
-func shapeError(err error) error {
-	var d *huma.ErrorDetail
-	if !errors.As(err, &d) {
+func shapeError(errs []error) error {
+	var told []string
+	for _, err := range errs {
+		var d *huma.ErrorDetail
+		if errors.As(err, &d) {
+			told = append(told, tell(d))
+		}
+	}
+	if len(told) == 0 {
 		return misshapen("body", "of the wrong shape")
 	}
+	slices.Sort(told)
+	return &fault.Fault{
+		Status: http.StatusUnprocessableEntity, Code: fault.BadRequest, Message: strings.Join(told[:min(len(told), maxTold)], "; "),
+	}
+}
+
+func tell(d *huma.ErrorDetail) string {
 	field, message := d.Location, d.Message
 	if name, ok := strings.CutPrefix(message, "expected required property "); ok {
 		name = strings.TrimSuffix(name, " to be present")
@@ -120,7 +137,7 @@ func shapeError(err error) error {
 	if field == "" {
 		field = "body"
 	}
-	return misshapen(field, message)
+	return field + ": " + message
 }
 
 // invalid says which field breaks which rule; 400.
