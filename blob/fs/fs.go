@@ -56,6 +56,7 @@ type Config struct {
 type Store struct {
 	cfg       Config
 	root      *os.Root
+	base      *os.File // the root, for system calls
 	dirs      *directories
 	anonymous bool // temporary files have no name
 	seq       atomic.Uint64
@@ -91,7 +92,11 @@ func open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, root: root, dirs: newDirectories(root, cfg.Sync)}
+	base, err := root.Open(".")
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	s := &Store{cfg: cfg, root: root, base: base, dirs: newDirectories(root, cfg.Sync)}
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -210,7 +215,7 @@ func (s *Store) removeStale() error {
 }
 
 // Close frees what the store has open.
-func (s *Store) Close() error { return errors.Join(s.dirs.close(), s.root.Close()) }
+func (s *Store) Close() error { return errors.Join(s.dirs.close(), s.base.Close(), s.root.Close()) }
 
 // valid returns the context's error, or that of the id.
 func valid(ctx context.Context, id blob.ID) error {
@@ -251,7 +256,7 @@ func (s *Store) open(ctx context.Context, id blob.ID, offset, length int64) (*re
 	if offset < 0 || length < -1 {
 		return nil, fmt.Errorf("invalid range of %d bytes", length)
 	}
-	f, err := s.root.Open(id.Path())
+	f, err := openBeneath(s.root, s.base, id.Path())
 	if err != nil {
 		return nil, err
 	}

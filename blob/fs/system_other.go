@@ -19,3 +19,5 @@ func linkAnonymous(_, _ *os.File, _ string) error { return errors.ErrUnsupported
 func startWriteBack(*os.File, int64, int64) {}
 
 func endDirect(*os.File) error { return errors.ErrUnsupported }
+
+func openBeneath(root *os.Root, _ *os.File, name string) (*os.File, error) { return root.Open(name) }
