@@ -120,9 +120,11 @@ func (g *group) Open(ctx context.Context, op formats.Op) (*formats.Content, erro
 }
 
 // find asks the members in order. The first that has the file answers; that a
-// member could not be asked is an error only if none has it.
+// member could not be asked is an error only if none has it. What a member's
+// patterns refuse that member does not have: the go command, for one, goes on
+// after a 404 and gives up on a 403.
 func (g *group) find(ctx context.Context, op formats.Op, fresh bool) (*formats.Content, error) {
-	var failed, blocked error
+	var failed error
 	for _, m := range g.members {
 		c, err := m.find(ctx, op, fresh)
 		switch {
@@ -131,17 +133,15 @@ func (g *group) find(ctx context.Context, op formats.Op, fresh bool) (*formats.C
 				c.Warning = `199 - "a member of the group could not be asked"`
 			}
 			return c, nil
-		case errors.Is(err, formats.ErrNotFound):
-		case errors.Is(err, formats.ErrBlocked):
-			blocked = cmpOr(blocked, err)
+		case errors.Is(err, formats.ErrNotFound), errors.Is(err, formats.ErrBlocked):
 		case g.skip(ctx, err):
 			failed = cmpOr(failed, err)
 		default:
 			return nil, err
 		}
 	}
-	if err := cmpOr(failed, blocked); err != nil {
-		return nil, err
+	if failed != nil {
+		return nil, failed
 	}
 	return nil, fmt.Errorf("%s/%s: %w", g.repo.Name, op.Key(), formats.ErrNotFound)
 }

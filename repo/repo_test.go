@@ -14,6 +14,7 @@ import (
 	blobmem "granary/blob/mem"
 	"granary/formats"
 	"granary/formats/all"
+	"granary/formats/formattest"
 	"granary/repo"
 	"granary/repo/config"
 	"granary/repo/repotest"
@@ -365,6 +366,9 @@ func TestPatterns(t *testing.T) {
 	r.Get("c", "ok/latest")
 	r.Refused(formats.ErrBlocked, "c", "GET", "ok/secret", nil)
 	r.Refused(formats.ErrBlocked, "c", "GET", "no/a", nil)
+	r.Create("own", config.Hosted, "raw", nil)
+	r.Group("g", "raw", "own", "c")
+	r.Refused(formats.ErrNotFound, "g", "GET", "no/a", nil)
 	r.Put("origin", "ok/a", []byte("2"))
 	r.Put("origin", "ok/latest", []byte("2"))
 	if got := r.Get("c", "ok/a"); string(got) != "1" {
@@ -480,6 +484,29 @@ func TestBrokenUploads(t *testing.T) {
 	}
 	for info, err := range r.Blobs.List(t.Context(), "") {
 		t.Errorf("blob %v (%v) is left", info, err)
+	}
+}
+
+// Files of one upload that are beyond its memory stream into the store, and are
+// published all the same.
+func TestManyFilesOfOneUpload(t *testing.T) {
+	r := newRig(t)
+	r.Create("a", config.Hosted, "raw", nil)
+	var parts []formattest.Part
+	for i := range 20 {
+		parts = append(parts, formattest.Part{Name: "file", File: fmt.Sprint("f", i), Content: string(filled(1<<20, byte('a'+i)))})
+	}
+	header, body := formattest.Form(t, parts...)
+	h := r.Open("a")
+	op, _ := h.Route(formats.Req{Method: "POST", Path: "d"})
+	_, err := h.Write(t.Context(), op, &formats.Upload{Header: header, Body: bytes.NewReader(body), Size: int64(len(body))}, repo.Precondition{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if got := r.Get("a", fmt.Sprint("d/f", i)); !bytes.Equal(got, filled(1<<20, byte('a'+i))) {
+			t.Errorf("file %d is another", i)
+		}
 	}
 }
 

@@ -23,13 +23,14 @@ import (
 // (or, for a removal, to a cache's copies).
 type tx struct {
 	*hosted
-	store   blob.Store
-	up      *formats.Upload
-	max     int64
-	pre     Precondition
-	blobs   []*upload
-	puts    []put
-	deletes []formats.Op
+	store    blob.Store
+	up       *formats.Upload
+	max      int64
+	pre      Precondition
+	blobs    []*upload
+	buffered int64 // bytes of them in memory
+	puts     []put
+	deletes  []formats.Op
 }
 
 // upload is formats.Blob.
@@ -58,9 +59,15 @@ func (t *tx) Blob(ctx context.Context, r io.Reader, also ...digest.Algorithm) (f
 	}
 	o := t.service.receiveOptions(size, also...)
 	o.Max = t.max
+	// One budget for all blobs of the upload: what is beyond it streams into
+	// the store as it arrives.
+	o.Buffer = max(blob.DefaultBuffer-t.buffered, 1)
 	rc, err := blob.Receive(ctx, t.store, r, o)
 	if err != nil {
 		return nil, err
+	}
+	if b, ok := rc.Bytes(); ok {
+		t.buffered += int64(len(b))
 	}
 	u := &upload{rc}
 	t.blobs = append(t.blobs, u)
