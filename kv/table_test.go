@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"granary/kv"
@@ -95,6 +96,10 @@ func TestUpdate(t *testing.T) {
 }
 
 func TestUpdateAgainstOthers(t *testing.T) {
+	synctest.Test(t, testUpdateAgainstOthers) // the waits take no time
+}
+
+func testUpdateAgainstOthers(t *testing.T) {
 	var table kv.Table[doc]
 	interfering := 0
 	table = docs(t, mem.Options{Before: func(op mem.Op) error {

@@ -19,7 +19,8 @@
 // refused with [kv.ErrNoSpace] while the volume still has some MiB free, and a
 // reserve file gives Pebble a second chance when something else takes those;
 // both together are at most 5 % of the volume. The reserve is given up only
-// for Pebble itself and is made again when there is room.
+// for the log and the manifest, never for tables, whose writing can wait, and
+// it is made again when there is room.
 package pebble
 
 import (

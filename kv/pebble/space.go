@@ -3,7 +3,6 @@ package pebble
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +17,9 @@ const (
 	maxReserve = 16 << 20 // bytes of the reserve file
 	shareOf    = 20
 )
+
+// tableShare of the floor is kept free of tables.
+const tableShare = 4
 
 // How long, and for how many bytes written, one look at the volume holds.
 const (
@@ -132,9 +134,19 @@ func (s *space) release() {
 	s.filled, s.full = false, true
 }
 
-// patience is how long a background job waits that has no room: Pebble would
-// try again at once, and for ever.
-const patience = 100 * time.Millisecond
+// roomForTable reports whether a table may grow. Tables can be written later;
+// what is free, and the reserve, are then for the log and the manifest, which
+// can't.
+func (s *space) roomForTable() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	usage, err := s.inner.GetDiskUsage(s.dir)
+	if err == nil && int64(min(usage.AvailBytes, 1<<62)) < s.floor/tableShare {
+		s.full = true
+		return false
+	}
+	return true
+}
 
 // short reports whether there is no room now.
 func (s *space) short() bool {
@@ -145,25 +157,3 @@ func (s *space) short() bool {
 	}
 	return s.full
 }
-
-// fs is the file system for Pebble.
-func (s *space) fs() vfs.FS {
-	return patientFS{vfs.OnDiskFull(s.inner, s.release), s}
-}
-
-// patientFS slows down the making of tables while there is no room.
-type patientFS struct {
-	vfs.FS
-	space *space
-}
-
-// Create implements vfs.FS.
-func (f patientFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasSuffix(name, ".sst") && f.space.short() {
-		time.Sleep(patience)
-	}
-	return f.FS.Create(name, category)
-}
-
-// Unwrap implements vfs.FS.
-func (f patientFS) Unwrap() vfs.FS { return f.FS }

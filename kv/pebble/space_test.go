@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -144,16 +145,19 @@ func TestSpaceOfTheReserve(t *testing.T) {
 
 // noise doesn't get smaller by compression.
 func noise(seed, size int) string {
-	b := make([]byte, size)
-	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(b) //nolint:errcheck // never fails
-	return string(b)
+	random := rand.NewPCG(uint64(seed), 1)
+	b := make([]byte, 0, size+8)
+	for len(b) < size {
+		b = binary.NativeEndian.AppendUint64(b, random.Uint64())
+	}
+	return string(b[:size])
 }
 
 // fillUp writes until there is no room, and returns what was acknowledged.
 func fillUp(t *testing.T, s *Store, from int) int {
 	t.Helper()
-	for n := from; n < from+1<<10; n++ {
-		if err := s.PutIf(t.Context(), item(n, noise(n, 200<<10)), ""); errors.Is(err, kv.ErrNoSpace) {
+	for n := from; n < from+1<<11; n++ {
+		if err := s.PutIf(t.Context(), item(n, noise(n, 50<<10)), ""); errors.Is(err, kv.ErrNoSpace) {
 			return n
 		} else if err != nil {
 			t.Fatal(err)
@@ -179,11 +183,12 @@ func wantsAll(t *testing.T, s *Store, n int) {
 }
 
 func TestFullVolume(t *testing.T) {
-	v := newVolume(64 << 20)
+	v := newVolume(16 << 20)
 	dir := t.TempDir()
 	o := Options{fs: v, Logger: quiet(), Fatal: func(err error) { t.Error(err) }}
 	s := open(t, dir, o)
 	n := fillUp(t, s, 0)
+	v.other.Store(v.free()) // whatever a compaction may give back
 	for method, err := range map[string]error{
 		"PutIf":     s.PutIf(t.Context(), item(-1, ""), ""),
 		"PutIfLazy": s.PutIfLazy(t.Context(), item(-1, ""), ""),
@@ -198,6 +203,7 @@ func TestFullVolume(t *testing.T) {
 		t.Errorf("a refused PutIf on a full volume: %v, want ErrConflict", err)
 	}
 	wantsAll(t, s, n)
+	v.other.Store(0)
 
 	// A new start finds everything, and refuses again before it is too late.
 	if err := s.Close(); err != nil {
@@ -209,7 +215,7 @@ func TestFullVolume(t *testing.T) {
 	wantsAll(t, s, n)
 
 	// Room is noticed.
-	v.size.Add(64 << 20)
+	v.size.Add(16 << 20)
 	put(t, s, item(n, ""))
 	wantsAll(t, s, n+1)
 	if got := v.failed.Load(); got > 0 {

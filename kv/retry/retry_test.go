@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,7 +44,10 @@ func (f *failing) open() (*mem.Store, *retry.Store) {
 }
 
 func TestConformance(t *testing.T) {
-	kvtest.Test(t, func(*testing.T) kv.Store { return retry.New(mem.New(mem.Options{}), retry.Options{}) })
+	var skipped atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(skipped.Load())) }
+	kvtest.Test(t, func(*testing.T) kv.Store { return retry.New(mem.New(mem.Options{Now: now}), retry.Options{}) },
+		kvtest.Clock(now, func(d time.Duration) { skipped.Add(int64(d)) }))
 }
 
 func TestThrottled(t *testing.T) {
