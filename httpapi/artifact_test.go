@@ -83,7 +83,7 @@ func TestUntrustedFilesAreSandboxed(t *testing.T) {
 	r.Put("files", "evil.html", []byte("<script>alert(1)</script>"))
 	r.Put("files", `q".txt`, []byte("x"))
 	r.do("admin", "GET", "/repository/files/evil.html", nil).status(200).
-		header("Content-Security-Policy", "sandbox; frame-ancestors 'none'").header("X-Content-Type-Options", "nosniff").
+		header("Content-Security-Policy", "sandbox; frame-ancestors 'none'").header("Referrer-Policy", "no-referrer").header("X-Content-Type-Options", "nosniff").
 		header("Content-Disposition", `inline; filename="evil.html"`)
 	r.do("admin", "GET", "/repository/files/q%22.txt", nil).status(200).header("Content-Disposition", `inline; filename="q\".txt"`)
 }

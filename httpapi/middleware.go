@@ -25,7 +25,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.ID = requestID(r.Header)
 	x.Client = s.Origin.Client(r)
 	x.TraceID = traceID(r.Header)
-	setHeaders(w.Header(), x.ID)
+	setHeaders(w.Header(), r.URL.Path, x.ID)
 	if mayBeSmuggled(r) {
 		w.Header().Set("Connection", "close")
 	}
@@ -39,6 +39,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve tells who asks and passes the request on.
 func (s *server) serve(x *exchange.Exchange, r *http.Request) {
 	defer s.recovered(x, r)
+	if cors(s.Settings().CORS, x, r) {
+		return
+	}
 	probe := isProbe(r.URL.Path)
 	if err := s.Ready(); err != nil && !probe {
 		s.fail(x, r, fmt.Errorf("%w: %w", fault.ErrNotReady, err), nil)

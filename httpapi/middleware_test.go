@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -32,9 +33,10 @@ func TestRequestID(t *testing.T) {
 
 func TestSecurityHeaders(t *testing.T) {
 	r := newRig(t)
-	for _, path := range []string{"/api/v1/health", "/repository/none/x", "/no/such/path", "/live"} {
+	r.do("", "GET", "/repository/none/x", nil).header("X-Content-Type-Options", "nosniff")
+	for _, path := range []string{"/api/v1/health", "/no/such/path", "/live", "/api/v1/repositories/none"} {
 		r.do("", "GET", path, nil).header("X-Content-Type-Options", "nosniff").header("Referrer-Policy", "no-referrer").
-			header("X-Frame-Options", "DENY").header("Content-Security-Policy", "frame-ancestors 'none'").header("Set-Cookie", "")
+			header("Content-Security-Policy", "frame-ancestors 'none'").header("Set-Cookie", "")
 	}
 }
 
@@ -98,7 +100,7 @@ func TestMustChangePassword(t *testing.T) {
 func TestHealth(t *testing.T) {
 	r := newRig(t)
 	for _, path := range []string{"/health", "/live", "/ready", "/healthz", "/api/v1/health"} {
-		r.do("", "GET", path, nil).status(200).is(`{"status":"ok","version":"0.1.0"}` + map[bool]string{true: "\n"}[path == "/api/v1/health"]).header("Content-Type", "application/json")
+		r.do("", "GET", path, nil).status(200).is(`{"status":"ok","version":"0.1.0"}`+map[bool]string{true: "\n"}[path == "/api/v1/health"]).header("Content-Type", "application/json")
 		r.do("", "POST", path, nil).status(405).is("")
 	}
 	r.Create("files", config.Hosted, "raw", nil)
@@ -247,7 +249,9 @@ func TestErrorsOfFormats(t *testing.T) {
 		return fmt.Errorf("put it away: %w", kv.ErrNoSpace)
 	}
 	r.do("admin", "POST", "/repository/odd/x", strings.NewReader("x")).fails(507, "INSUFFICIENT_STORAGE", "nothing was stored")
-	r.probe.accept = func(context.Context, formats.Op, *formats.Upload, formats.Tx) error { return formats.BadRequest("no such thing") }
+	r.probe.accept = func(context.Context, formats.Op, *formats.Upload, formats.Tx) error {
+		return formats.BadRequest("no such thing")
+	}
 	r.do("admin", "POST", "/repository/odd/native", strings.NewReader("x")).status(400).is("probe: bad request: no such thing")
 	r.probe.accept = func(ctx context.Context, op formats.Op, up *formats.Upload, tx formats.Tx) error {
 		b, err := tx.Blob(ctx, up.Body)
@@ -257,4 +261,71 @@ func TestErrorsOfFormats(t *testing.T) {
 	r.do("admin", "POST", "/repository/odd/form", strings.NewReader("x")).status(200).is("")
 	r.do("admin", "POST", "/repository/odd/x", strings.NewReader("x")).status(201)
 	r.do("admin", "GET", "/repository/odd/x", nil).status(200).is("x").header("Content-Type", "application/octet-stream").header("Content-Disposition", "")
+}
+
+func TestCORS(t *testing.T) {
+	r := newRig(t)
+	r.Create("files", config.Hosted, "raw", nil)
+	r.Put("files", "x", []byte("x"))
+	const path = "/repository/files/x"
+	preflight := func(origin string) *answer {
+		return r.do("", "OPTIONS", path, nil, "Origin", origin, "Access-Control-Request-Method", "PUT")
+	}
+	preflight("https://a.example.com").status(401).header("Access-Control-Allow-Origin", "")
+	set := func(origins ...string) {
+		t.Helper()
+		_, err := r.Registry.UpdateSettings(t.Context(), func(s *config.Settings) error {
+			c := config.DefaultCORS()
+			c.AllowedOrigins, s.CORS = origins, &c
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("https://a.example.com")
+	preflight("https://a.example.com").status(200).is("").header("Access-Control-Allow-Origin", "https://a.example.com").header("Vary", "Origin").
+		header("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE, PATCH").
+		header("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept").header("Access-Control-Max-Age", "3600")
+	preflight("https://b.example.com").status(401).header("Access-Control-Allow-Origin", "").header("Vary", "Origin")
+	a := r.do("admin", "GET", path, nil, "Origin", "https://a.example.com").status(200).header("Access-Control-Allow-Origin", "https://a.example.com")
+	if vary := strings.Join(a.Header["Vary"], ", "); vary != "Authorization, Origin" {
+		t.Errorf("Vary %q", vary)
+	}
+	r.do("", "GET", path, nil, "Origin", "https://a.example.com").status(401).header("Access-Control-Allow-Origin", "https://a.example.com")
+	set("*")
+	preflight("https://b.example.com").status(200).header("Access-Control-Allow-Origin", "*").header("Vary", "")
+}
+
+func TestCallBodiesAreBounded(t *testing.T) {
+	r := newRig(t)
+	r.Create("odd", config.Hosted, "probe", nil)
+	r.probe.call = func(w http.ResponseWriter, r *http.Request) error {
+		_, err := io.Copy(io.Discard, r.Body)
+		return err
+	}
+	if _, err := r.Registry.UpdateSettings(t.Context(), func(s *config.Settings) error { s.MaxArtifactBytes = 10; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	r.do("admin", "POST", "/repository/odd/call", strings.NewReader("0123456789")).status(200)
+	r.do("admin", "POST", "/repository/odd/call", strings.NewReader("0123456789a")).status(413)
+	r.do("admin", "POST", "/repository/odd/call", struct{ io.Reader }{strings.NewReader("0123456789a")}).status(413)
+}
+
+// A hit that lies in its record costs one read of the key-value store, whether
+// its bytes are sent or not.
+func TestCostOfReading(t *testing.T) {
+	r := newRig(t)
+	r.Create("files", config.Hosted, "raw", nil)
+	r.Put("files", "x", []byte("x"))
+	r.do("admin", "GET", "/repository/files/x", nil).status(200)
+	for _, header := range [][]string{nil, {"If-None-Match", "*"}, {"Range", "bytes=0-0"}} {
+		for _, method := range []string{"GET", "HEAD"} {
+			r.KV.Reset()
+			r.do("admin", method, "/repository/files/x", nil, header...)
+			if r.KV.Reads() != 1 || r.KV.Writes() != 0 {
+				t.Errorf("%s with %q: %s", method, header, r.KV)
+			}
+		}
+	}
 }

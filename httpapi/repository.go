@@ -69,7 +69,7 @@ func (a *artifact) answer() error {
 	case formats.Delete:
 		return a.remove(op)
 	case formats.Call:
-		return a.handle.Call(a.w, a.r, op)
+		return a.call(op)
 	default:
 		return a.read(op)
 	}

@@ -17,9 +17,9 @@ import (
 // write gives the body to the format. Nothing has read of it before: a client
 // that asked for 100 Continue gets it with the first read.
 func (a *artifact) write(op formats.Op) error {
-	limit := a.s.Settings().MaxArtifactBytes
-	if a.r.ContentLength > limit {
-		return fmt.Errorf("%w: %d bytes, at most %d are possible", formats.ErrTooLarge, a.r.ContentLength, limit)
+	limit, err := a.limit()
+	if err != nil {
+		return err
 	}
 	up := &formats.Upload{
 		Header: a.r.Header, Query: a.req.Query, Repository: a.target.Repository,
@@ -37,6 +37,28 @@ func (a *artifact) write(op formats.Op) error {
 		return nil
 	}
 	return a.created(records[0])
+}
+
+// call runs a call of the format's own, whose body is bounded like an upload;
+// the format knows tighter limits.
+func (a *artifact) call(op formats.Op) error {
+	limit, err := a.limit()
+	if err != nil {
+		return err
+	}
+	if a.r.Body != nil && a.r.Body != http.NoBody {
+		a.r.Body = http.MaxBytesReader(a.w, a.r.Body, limit)
+	}
+	return a.handle.Call(a.w, a.r, op)
+}
+
+// limit returns the longest body in bytes, and refuses one that announces more.
+func (a *artifact) limit() (int64, error) {
+	limit := a.s.Settings().MaxArtifactBytes
+	if a.r.ContentLength > limit {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d are possible", formats.ErrTooLarge, a.r.ContentLength, limit)
+	}
+	return limit, nil
 }
 
 // created answers with the artifact that was made.

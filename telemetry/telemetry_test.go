@@ -100,16 +100,12 @@ func TestWriterKeepsEveryLine(t *testing.T) {
 
 func TestWriterFlushesByTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		w := NewWriter(&out, 1<<20, time.Second)
+		out := make(chan string, 2)
+		w := NewWriter(writerFunc(func(p []byte) (int, error) { out <- string(p); return len(p), nil }), 1<<20, time.Second)
+		begun := time.Now()
 		fmt.Fprintln(w, "one")
-		if out.Len() != 0 {
-			t.Error("written at once")
-		}
-		time.Sleep(1100 * time.Millisecond)
-		synctest.Wait()
-		if out.String() != "one\n" {
-			t.Errorf("after a second: %q", out.String())
+		if got := <-out; got != "one\n" || time.Since(begun) != time.Second {
+			t.Errorf("%q after %v", got, time.Since(begun))
 		}
 		if err := w.Close(); err != nil {
 			t.Fatal(err)

@@ -173,6 +173,7 @@ func (s *sender) media() {
 	}
 	if Scriptable(t) {
 		s.h.set("Content-Security-Policy", "sandbox; frame-ancestors 'none'")
+		s.h.set("Referrer-Policy", "no-referrer")
 	}
 }
 

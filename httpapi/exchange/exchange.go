@@ -31,6 +31,7 @@ type Exchange struct {
 	w       http.ResponseWriter
 	body    *body
 	status  int
+	vary    string
 	sent    int64
 	stall   time.Duration
 	http2   bool
@@ -63,6 +64,10 @@ func From(ctx context.Context) *Exchange {
 	x, _ := ctx.Value(contextKey{}).(*Exchange)
 	return x
 }
+
+// Vary names a request header that every answer depends on, beside those that
+// a handler may name.
+func (x *Exchange) Vary(name string) { x.vary = name }
 
 // Status is what was answered, 0 if nothing was yet.
 func (x *Exchange) Status() int { return x.status }

@@ -17,8 +17,8 @@ func (x *Exchange) Header() http.Header { return x.w.Header() }
 
 // WriteHeader sends the status; 1xx are passed on and don't count.
 func (x *Exchange) WriteHeader(status int) {
-	if x.status == 0 && status >= 200 {
-		x.status = status
+	if status >= 200 {
+		x.settle(status)
 	}
 	x.w.WriteHeader(status)
 }
@@ -52,10 +52,19 @@ func (x *Exchange) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-func (x *Exchange) begin() {
-	if x.status == 0 {
-		x.status = http.StatusOK
+// settle notes the status, once, when the header is complete.
+func (x *Exchange) settle(status int) {
+	if x.status != 0 {
+		return
 	}
+	x.status = status
+	if x.vary != "" {
+		x.w.Header().Add("Vary", x.vary)
+	}
+}
+
+func (x *Exchange) begin() {
+	x.settle(http.StatusOK)
 	if x.http2 && x.stall > 0 {
 		x.arm()
 	}
