@@ -77,6 +77,7 @@ var table = []struct {
 	{auth.ErrInvalid, 400, BadRequest, ""},
 	{auth.ErrSealed, 500, Internal, "stored secrets can't be opened"},
 
+	{repo.ErrNotWritable, 503, Unavailable, ""},
 	{config.ErrInvalid, 400, BadRequest, ""},
 	{config.ErrNotFound, 404, NotFound, ""},
 	{config.ErrExists, 409, Conflict, ""},
