@@ -5,7 +5,7 @@ BENCH   ?= .
 PKGS    := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint fuzz integration bench components
+.PHONY: help run build test race lint vuln fuzz integration bench components
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,10 @@ test: ## pass the tests; those that need a server which is missing are skipped, 
 race: ## pass the same tests under the race detector
 	$(GO) test -race $(PKGS)
 
-lint: ## check style, imports and known vulnerabilities
+lint: ## check style
 	$(GO) tool -modfile=tools/go.mod golangci-lint run
+
+vuln: ## look for known vulnerabilities; needs the Go vulnerability database
 	$(GO) tool -modfile=tools/go.mod govulncheck ./...
 
 fuzz: ## run every fuzz target for FUZZ (10s)

@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"blob/check":         {"blob"},
 	"blob/blobtest":      {"blob", "blob/check", "digest"},
 	"blob/fs":            {"blob"},
-	"blob/s3":            {"blob"},
+	"blob/s3":            {"blob", "blob/check"},
 	"formats":            {"digest"},
 	"formats/*":          {"formats", "digest"},
 	"formats/all":        {"formats", "formats/*"},

@@ -237,6 +237,8 @@ type Content struct {
 	Expand bool
 	// Gzip, if set, is the same bytes compressed, with sums and size of its own.
 	Gzip *Content
+	// Accessed, if set, notes that a client read the file.
+	Accessed func()
 	// Warning, if set, is told to the client: "110 - \"stale\"", for instance.
 	Warning string
 }

@@ -15,7 +15,7 @@ import (
 // receiveOptions are those of every body that comes in; size is the announced
 // length, -1 if unknown.
 func (s *Service) receiveOptions(size int64, also ...digest.Algorithm) blob.Options {
-	return blob.Options{Inline: s.inline, Size: size, Also: also, NewID: s.newID}
+	return blob.Options{Inline: s.inline, Size: size, Also: also, NewID: s.ids.NewID}
 }
 
 // hold gives received bytes a place in a store: a use of the reference to

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -59,7 +60,21 @@ func (h *Handle) Read(ctx context.Context, op formats.Op, o ReadOptions) (*forma
 	if op.Kind == formats.Doc {
 		return h.service.pubs.document(ctx, h.repo, h.view, op)
 	}
-	return h.view.find(ctx, op, o.Fresh)
+	c, err := h.view.find(ctx, op, o.Fresh)
+	if err == nil && c.Accessed != nil {
+		c.Accessed()
+	}
+	return c, err
+}
+
+// ErrNotWritable is returned while a node must take no writes; 503.
+var ErrNotWritable = errors.New("this node takes no writes now")
+
+func (s *Service) writable() error {
+	if err := s.Writable(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotWritable, err)
+	}
+	return nil
 }
 
 // Content returns the bytes of a record that the handle's view yielded.
@@ -70,6 +85,9 @@ func (h *Handle) Content(ctx context.Context, rec formats.Record) (*formats.Cont
 // Write gives an upload to the format and publishes the records that it makes.
 // It returns them as stored, in the order of their names in the upload.
 func (h *Handle) Write(ctx context.Context, op formats.Op, up *formats.Upload, pre Precondition) ([]formats.Record, error) {
+	if err := h.service.writable(); err != nil {
+		return nil, err
+	}
 	t, err := h.writeTarget(ctx)
 	if err != nil {
 		return nil, err
@@ -113,6 +131,9 @@ func (h *Handle) writeTarget(ctx context.Context) (*hosted, error) {
 // Delete gives a removal to the format for each repository behind the view
 // that the caller may delete from, and is not found only if none had a record.
 func (h *Handle) Delete(ctx context.Context, op formats.Op, pre Precondition) error {
+	if err := h.service.writable(); err != nil {
+		return err
+	}
 	found, allowed := false, false
 	for _, t := range h.view.targets() {
 		b := t.base()

@@ -100,7 +100,10 @@ func (h *hosted) find(ctx context.Context, op formats.Op, fresh bool) (*formats.
 // content makes a record ready to be sent. The blob store is asked only when
 // the bytes are.
 func (h *hosted) content(op formats.Op, rec record.Record) *formats.Content {
-	c := &formats.Content{Record: rec.Public(op.Scope, op.Name), Fixed: op.Fixed, Inline: rec.Inline, BlobID: string(rec.Blob)}
+	c := &formats.Content{
+		Record: rec.Public(op.Scope, op.Name), Fixed: op.Fixed, Inline: rec.Inline, BlobID: string(rec.Blob),
+		Accessed: func() { h.service.Records.Accessed(h.repo.space, op.Scope, op.Name) },
+	}
 	if rec.Blob == "" {
 		c.Open = inlineOpener(rec.Inline)
 		return c

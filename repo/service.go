@@ -46,9 +46,12 @@ type Config struct {
 	// Leases keeps nodes from filling the same object at once. Optional: a
 	// single node needs none.
 	Leases Leaser
-	Now    func() time.Time // optional
-	Random io.Reader        // optional; for blob ids
-	Log    *slog.Logger     // optional
+	// Writable tells why this node must take no writes now, nil if it may.
+	// Optional.
+	Writable func() error
+	Now      func() time.Time // optional
+	Random   io.Reader        // optional; for blob ids
+	Log      *slog.Logger     // optional
 	// CacheBytes bounds the memory for documents, 0 is 16 MiB.
 	CacheBytes int64
 }
@@ -58,6 +61,7 @@ type Service struct {
 	Config
 	formats map[string]formats.Format
 	inline  int64
+	ids     *blob.Source
 	pubs    *publications
 	fills   fills
 	docs    documents
@@ -87,11 +91,15 @@ func New(c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Writable == nil {
+		c.Writable = func() error { return nil }
+	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 16 << 20
 	}
 	s := &Service{
 		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline),
+		ids:   blob.NewSource(c.Now, c.Random),
 		repos: map[string]*repository{}, stores: map[string]*openedStore{},
 	}
 	for _, f := range c.Formats {
@@ -157,8 +165,6 @@ func (s *Service) Store(ctx context.Context, id string) (blob.Store, error) {
 	s.stores[id] = &openedStore{c, bs}
 	return bs, nil
 }
-
-func (s *Service) newID() (blob.ID, error) { return blob.NewID(s.Now(), s.Random) }
 
 // Usage returns the number of artifacts of a repository and their bytes, an
 // estimate that follows writes within about a second.

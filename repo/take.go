@@ -78,13 +78,15 @@ func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised diges
 	verifier, verify := c.repo.format.(formats.Verifier)
 	verify = verify && verifier.Verifies(op)
 	body := io.Reader(resp.Body)
+	var follow *tailWriter
 	if !verify && (resp.Size < 0 || resp.Size >= followFrom) {
 		f.head = &formats.Content{
 			Record: formats.Record{Scope: op.Scope, Name: op.Name, Type: mediaType(op, resp), Size: resp.Size, Time: c.service.Now()},
 			Fixed:  c.repo.fixed(op),
 		}
 		close(f.started)
-		body = io.TeeReader(resp.Body, &tailWriter{ctx, f.tail})
+		follow = &tailWriter{ctx: ctx, tail: f.tail}
+		body = io.TeeReader(resp.Body, follow)
 	}
 	o := c.service.receiveOptions(resp.Size, promised.Algorithms()...)
 	o.Max = c.service.Registry.Settings().MaxArtifactBytes
@@ -101,7 +103,11 @@ func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised diges
 			return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, op.Upstream(), c.repo.Name, err)
 		}
 	}
-	return c.publishCopy(ctx, op, rc, resp)
+	content, err := c.publishCopy(ctx, op, rc, resp)
+	if err == nil && follow != nil {
+		err = follow.release()
+	}
+	return content, err
 }
 
 func mediaType(op formats.Op, resp *upstream.Response) string {
@@ -111,17 +117,35 @@ func mediaType(op formats.Op, resp *upstream.Response) string {
 	return resp.Header.Get("Content-Type")
 }
 
-// tailWriter lets readers follow what is written.
+// tailWriter lets readers follow what is written, all but the last byte: that
+// is held back until the whole has turned out to be what it should be, so that
+// nobody takes wrong bytes for a complete answer.
 type tailWriter struct {
 	ctx  context.Context //nolint:containedctx // an io.Writer of one fill
 	tail *tail
+	held []byte // the last byte so far
 }
 
 func (w *tailWriter) Write(p []byte) (int, error) {
-	if err := w.tail.write(w.ctx, p); err != nil {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := w.release(); err != nil {
 		return 0, err
 	}
+	last := len(p) - 1
+	if err := w.tail.write(w.ctx, p[:last]); err != nil {
+		return 0, err
+	}
+	w.held = append(w.held[:0], p[last])
 	return len(p), nil
+}
+
+// release passes on what is held back.
+func (w *tailWriter) release() error {
+	held := w.held
+	w.held = w.held[:0]
+	return w.tail.write(w.ctx, held)
 }
 
 // publishCopy writes the record of a filled file and what belongs to it.

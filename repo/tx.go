@@ -141,6 +141,11 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 	out := make([]formats.Record, 0, len(t.puts))
 	for i, p := range t.puts {
 		rec, err := t.publish(ctx, p, i == 0)
+		if errors.Is(err, formats.ErrExists) {
+			// What is there may be this client's own upload, of which a crash
+			// took the stamp.
+			return nil, errors.Join(err, t.stamp(ctx))
+		}
 		if err != nil {
 			return nil, t.explain(err)
 		}

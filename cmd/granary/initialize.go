@@ -15,6 +15,10 @@ import (
 // itself; what is there already stays as it is, so that nodes may start at once.
 func (n *node) initialize(ctx context.Context) error {
 	init := n.config.Initialization
+	stores := append(n.config.Stores, init.Stores...)
+	if len(stores)+len(init.Repositories)+len(init.Roles)+len(init.Users)+len(init.Settings) == 0 {
+		return nil
+	}
 	h, err := n.handler(system{}, nil)
 	if err != nil {
 		return err
@@ -23,7 +27,7 @@ func (n *node) initialize(ctx context.Context) error {
 		path    string
 		entries []map[string]any
 	}{
-		{"stores", append(n.config.Stores, init.Stores...)},
+		{"stores", stores},
 		{"repositories", init.Repositories},
 		{"roles", init.Roles},
 		{"users", init.Users},

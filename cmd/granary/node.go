@@ -109,7 +109,7 @@ func (n *node) openRepositories(known []formats.Format, embedded bool) error {
 		OpenStore: openStore, Now: wallClock, Log: n.log,
 	}
 	if !embedded {
-		c.Leases = n.member
+		c.Leases, c.Writable = n.member, n.member.WriteReady
 	}
 	n.repos, err = repo.New(c)
 	return err
@@ -122,8 +122,8 @@ func (n *node) prepare(ctx context.Context) (err error) {
 	if n.first, err = n.auth.Bootstrap(ctx); err != nil {
 		return err
 	}
-	// Hashing a password takes more memory than an idle server needs.
-	debug.FreeOSMemory()
+	// A start takes more memory than an idle server needs.
+	defer debug.FreeOSMemory()
 	if !fresh {
 		return nil
 	}

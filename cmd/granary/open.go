@@ -90,5 +90,5 @@ func probe(ctx context.Context, s *config.Store) error {
 	if err != nil {
 		return err
 	}
-	return check.Err(check.Run(ctx, bs))
+	return check.Probe(ctx, bs)
 }

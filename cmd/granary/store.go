@@ -50,7 +50,10 @@ func checkStore(c *cobra.Command, conf *Config, name string) error {
 	failed := false
 	for _, r := range check.Run(ctx, bs) {
 		result := "ok"
-		if r.Err != nil {
+		switch {
+		case r.Err != nil && r.Advisory:
+			result = "advice: " + r.Err.Error()
+		case r.Err != nil:
 			result, failed = "FAILED: "+r.Err.Error(), true
 		}
 		fmt.Fprintf(w, "%s\t%s\n", r.Property, result)

@@ -49,7 +49,7 @@ func (o *others) act(what string) {
 }
 
 // sweep deletes what was condemned a round ago, step by step, each on its
-// condition (design.md §8).
+// condition (docs/architecture.md §8).
 func (o *others) sweep() {
 	switch o.swept {
 	case 0:
