@@ -56,7 +56,10 @@ func (r *Registry) judgeStore(ctx context.Context, s *Store) error {
 	if r.o.Probe == nil {
 		return nil
 	}
-	return r.o.Probe(ctx, s)
+	if err := r.o.Probe(ctx, s); err != nil {
+		return fmt.Errorf("%w: the store %s does not work: %w", ErrInvalid, s.Name, err)
+	}
+	return nil
 }
 
 func (r *Registry) latestStore(s *Store) *Store {

@@ -42,8 +42,8 @@ func TestStores(t *testing.T) {
 		t.Errorf("UpdateStore = %v, want ErrNotFound", err)
 	}
 	probe = bad
-	if _, err := r.CreateStore(t.Context(), "more", fileStore("x")); !errors.Is(err, bad) {
-		t.Errorf("CreateStore = %v, want the probe's error", err)
+	if _, err := r.CreateStore(t.Context(), "more", fileStore("x")); !errors.Is(err, bad) || !errors.Is(err, ErrInvalid) {
+		t.Errorf("CreateStore = %v, want the probe's error as ErrInvalid", err)
 	}
 	if _, err := r.Store(t.Context(), "more"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Store = %v, want ErrNotFound", err)

@@ -54,6 +54,9 @@ func (r *Repository) validateNesting(k Known) error {
 			down[id] = g.Members
 		}
 	}
+	for id := range down {
+		up[id] = nil // those that nothing contains count too
+	}
 	for id, members := range down {
 		for _, m := range members {
 			if _, group := down[m]; group {

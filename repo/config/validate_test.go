@@ -13,7 +13,7 @@ import (
 )
 
 // scene is a fixed world: members h1, h2 (raw), c1 (a raw cache), g1 (golang),
-// and groups p1 … p8, each within the next.
+// groups p1 … p8, each within the next, and the group q1 that none contains.
 func scene() Known {
 	k := Known{
 		Formats:      testFormats,
@@ -29,6 +29,7 @@ func scene() Known {
 	add("g1", Hosted, "golang")
 	add("d1", Hosted, "docker")
 	add("p1", Proxy, "raw", "h1")
+	add("q1", Proxy, "raw", "h1")
 	for i := 2; i <= 8; i++ {
 		add(fmt.Sprintf("p%d", i), Proxy, "raw", fmt.Sprintf("p%d", i-1))
 	}
@@ -115,6 +116,8 @@ func TestValidateRepository(t *testing.T) {
 		{"too many members", grouped, func(r *Repository) { r.Members = make([]string, maxMembers+1) }, "members", false},
 		{"nested", grouped, func(r *Repository) { r.Members = []string{"p7", "h1"} }, "", false},
 		{"nested too deep", grouped, func(r *Repository) { r.Members = []string{"p8"} }, "members", false},
+		{"too deep below", grouped, func(r *Repository) { r.ID, r.Members = "p1", []string{"q1"} }, "members", false},
+		{"deep below", grouped, func(r *Repository) { r.ID, r.Members = "p2", []string{"q1"} }, "", false},
 		{"cycle", grouped, func(r *Repository) { r.ID, r.Members = "p1", []string{"p8"} }, "members", false},
 		{"short cycle", grouped, func(r *Repository) { r.ID, r.Members = "p1", []string{"p2"} }, "members", false},
 		{"diamond", grouped, func(r *Repository) { r.Members = []string{"p1", "p2", "p3"} }, "", false},
