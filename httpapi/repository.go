@@ -132,7 +132,7 @@ func usualVerb(method string) formats.Verb {
 }
 
 // unrouted tells a path that the format does not have, 404, from one that it
-// has for other methods, 405.
+// has for other methods, 405. A format that takes no PUT there says so: 405.
 func (a *artifact) unrouted() error {
 	var allowed []string
 	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete} {
@@ -142,7 +142,7 @@ func (a *artifact) unrouted() error {
 			allowed = append(allowed, m)
 		}
 	}
-	if len(allowed) == 0 {
+	if len(allowed) == 0 && a.r.Method != http.MethodPut {
 		return &fault.Fault{Status: http.StatusNotFound, Code: fault.NotFound, Message: "repository " + a.target.Repository + " has nothing at this path"}
 	}
 	f := fault.Fault{

@@ -21,6 +21,7 @@ import (
 	"granary/kv"
 	"granary/repo"
 	"granary/repo/config"
+	"granary/repo/upstream"
 )
 
 type busy struct{}
@@ -77,6 +78,7 @@ func TestTable(t *testing.T) {
 		{blob.ErrTooLarge, 413, "BAD_REQUEST"},
 		{&content.RangeError{Size: 5}, 416, "BAD_REQUEST"},
 		{&http.MaxBytesError{Limit: 5}, 413, "BAD_REQUEST"},
+		{&upstream.Error{Status: 429, RetryAfter: 7 * time.Second, Err: errors.New("x")}, 429, "RATE_LIMITED"},
 		{ErrNotReady, 503, "UNAVAILABLE"},
 		{context.DeadlineExceeded, 503, "UNAVAILABLE"},
 		{errors.New("anything else"), 500, "INTERNAL_ERROR"},

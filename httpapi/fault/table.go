@@ -19,6 +19,7 @@ import (
 	"granary/kv"
 	"granary/repo"
 	"granary/repo/config"
+	"granary/repo/upstream"
 )
 
 // The codes of error bodies.
@@ -159,6 +160,10 @@ func typed(err error) (Fault, bool) {
 	var credential *auth.CredentialError
 	if errors.As(err, &credential) {
 		return Fault{Status: 401, Code: Unauthorized, Message: credential.Reason}, true
+	}
+	var asked *upstream.Error
+	if errors.As(err, &asked) && asked.Status == http.StatusTooManyRequests {
+		return Fault{Status: 429, Code: RateLimited, Message: err.Error(), RetryAfter: asked.RetryAfter}, true
 	}
 	var outside *content.RangeError
 	if errors.As(err, &outside) {
