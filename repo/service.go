@@ -70,6 +70,8 @@ type Service struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
+	opening sync.Mutex // held while a store is being opened; before mu
+
 	mu     sync.Mutex
 	repos  map[string]*repository  // by id; guarded by mu
 	stores map[string]*openedStore // by id; guarded by mu
@@ -156,13 +158,26 @@ func (s *Service) Store(ctx context.Context, id string) (blob.Store, error) {
 	if o != nil && o.config == c {
 		return o.store, nil
 	}
+	return s.open(ctx, c)
+}
+
+// open opens a store once, however many requests come first.
+func (s *Service) open(ctx context.Context, c *config.Store) (blob.Store, error) {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	s.mu.Lock()
+	o := s.stores[c.ID]
+	s.mu.Unlock()
+	if o != nil && o.config == c {
+		return o.store, nil
+	}
 	bs, err := s.OpenStore(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", c.Name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stores[id] = &openedStore{c, bs}
+	s.stores[c.ID] = &openedStore{c, bs}
 	return bs, nil
 }
 

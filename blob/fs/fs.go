@@ -11,6 +11,7 @@ package fs
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -58,8 +58,7 @@ type Store struct {
 	root      *os.Root
 	base      *os.File // the root, for system calls
 	dirs      *directories
-	anonymous bool // temporary files have no name
-	seq       atomic.Uint64
+	anonymous bool      // temporary files have no name
 	buffers   sync.Pool // of *direct
 }
 
@@ -180,11 +179,10 @@ func (s *Store) probeLink(w *writer, name string) error {
 	return errors.Join(err, d.Close())
 }
 
-// tempName returns a name under the folder for temporary files that no process
-// uses.
+// tempName returns a name under the folder for temporary files that nobody else
+// uses: neither another process nor another Store of this one on the same folder.
 func (s *Store) tempName(id blob.ID) string {
-	host, _ := os.Hostname() // without one, processes on two hosts may meet at O_EXCL
-	return fmt.Sprintf("%s.%s.%d.%d", id, filepath.Base(host), os.Getpid(), s.seq.Add(1))
+	return fmt.Sprintf("%s.%d.%s", id, os.Getpid(), rand.Text())
 }
 
 func (s *Store) removeStale() error {

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -49,4 +50,23 @@ func TestStore(t *testing.T) {
 			}}.Run(t)
 		})
 	}
+}
+
+// Several stores of one process may be opened on one folder at the same time.
+func TestOpenAtOnce(t *testing.T) {
+	root := t.TempDir()
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			s, err := Open(Config{Root: root})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
