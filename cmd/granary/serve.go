@@ -47,6 +47,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	defer reserveHeadroom()()
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
 	lines := telemetry.NewWriter(stderr, 64<<10, logFlush)
 	defer func() { err = errors.Join(err, lines.Close()) }()
