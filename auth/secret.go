@@ -31,7 +31,9 @@ func (key) Format(s fmt.State, _ rune) { mask(s) }
 // Package fmt can't ask unexported fields how they want to be shown, so that
 // what has secrets in such fields is masked as a whole.
 
-func (*Service) Format(s fmt.State, _ rune)   { mask(s) }
+// Format shows nothing of a service.
+func (*Service) Format(s fmt.State, _ rune) { mask(s) }
+
 func (*snapshot) Format(s fmt.State, _ rune)  { mask(s) }
 func (user) Format(s fmt.State, _ rune)       { mask(s) }
 func (loadedKey) Format(s fmt.State, _ rune)  { mask(s) }

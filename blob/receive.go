@@ -129,15 +129,15 @@ func (v *Received) hold(in *intake, h *digest.Hasher, o Options) (n int, whole b
 		// In steps, so that a long body is hashed while the rest is on its way.
 		m, err := in.fill(v.buf.B[n:min(len(v.buf.B), n+chunkSize)])
 		n += m
-		if err == io.EOF && int64(n) <= o.Buffer {
+		if errors.Is(err, io.EOF) && int64(n) <= o.Buffer {
 			h.Write(v.buf.B[h.Len():n]) //nolint:errcheck // never fails
 			v.mem = v.buf.B[:n:n]
 			return n, true, nil
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return n, false, err
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if int64(n)-h.Len() >= chunkSize {
@@ -220,12 +220,12 @@ func feed(in *intake, free chan *buffer.Buffer, full chan<- chunk, failed <-chan
 		default:
 		}
 		n, err := in.fill(b.B[:chunkSize])
-		if n == 0 || err != nil && err != io.EOF {
+		if n == 0 || err != nil && !errors.Is(err, io.EOF) {
 			free <- b
 		} else {
 			full <- chunk{b, n}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -265,7 +265,8 @@ func upstreamBody(path string, err error) error {
 	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, blob.ErrUnavailable), errors.Is(err, formats.ErrUpstream):
 		return fmt.Errorf("take %s: %w", path, err)
 	case errors.Is(err, blob.ErrTooLarge):
-		return fmt.Errorf("%w: %s: %w", formats.ErrUpstream, path, err)
+		// Without the cause in the chain: it is no body of the client's.
+		return fmt.Errorf("%w: %s: %s", formats.ErrUpstream, path, err.Error())
 	}
 	return fmt.Errorf("%w: %s broke off: %w", formats.ErrUpstream, path, err)
 }

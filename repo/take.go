@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"time"
 
 	"granary/blob"
 	"granary/digest"
@@ -80,12 +81,13 @@ func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised diges
 	body := io.Reader(resp.Body)
 	var follow *tailWriter
 	if !verify && (resp.Size < 0 || resp.Size >= followFrom) {
-		f.head = &formats.Content{
-			Record: formats.Record{Scope: op.Scope, Name: op.Name, Type: mediaType(op, resp), Size: resp.Size, Time: c.service.Now()},
-			Fixed:  c.repo.fixed(op),
-		}
-		close(f.started)
-		follow = &tailWriter{ctx: ctx, tail: f.tail}
+		follow = &tailWriter{ctx: ctx, tail: f.tail, now: c.service.Now, began: c.service.Now(), announce: func() {
+			f.head = &formats.Content{
+				Record: formats.Record{Scope: op.Scope, Name: op.Name, Type: mediaType(op, resp), Size: resp.Size, Time: c.service.Now()},
+				Fixed:  c.repo.fixed(op),
+			}
+			close(f.started)
+		}}
 		body = io.TeeReader(resp.Body, follow)
 	}
 	o := c.service.receiveOptions(resp.Size, promised.Algorithms()...)
@@ -117,13 +119,26 @@ func mediaType(op formats.Op, resp *upstream.Response) string {
 	return resp.Header.Get("Content-Type")
 }
 
+// What has to have come before readers may follow: an upstream that sends a
+// header and no more, or a broken short body, is then answered by an error or
+// by the old copy, not by an answer that breaks off. A slow one is not waited
+// for longer than announceAfter.
+const (
+	announceFrom  = 64 << 10 // bytes
+	announceAfter = 2 * time.Second
+)
+
 // tailWriter lets readers follow what is written, all but the last byte: that
 // is held back until the whole has turned out to be what it should be, so that
 // nobody takes wrong bytes for a complete answer.
 type tailWriter struct {
-	ctx  context.Context //nolint:containedctx // an io.Writer of one fill
-	tail *tail
-	held []byte // the last byte so far
+	ctx      context.Context //nolint:containedctx // an io.Writer of one fill
+	tail     *tail
+	held     []byte // the last byte so far
+	now      func() time.Time
+	began    time.Time
+	written  int64
+	announce func() // tells readers that they may follow; nil once called
 }
 
 func (w *tailWriter) Write(p []byte) (int, error) {
@@ -132,6 +147,11 @@ func (w *tailWriter) Write(p []byte) (int, error) {
 	}
 	if err := w.release(); err != nil {
 		return 0, err
+	}
+	w.written += int64(len(p))
+	if w.announce != nil && (w.written >= announceFrom || w.now().Sub(w.began) >= announceAfter) {
+		w.announce()
+		w.announce = nil
 	}
 	last := len(p) - 1
 	if err := w.tail.write(w.ctx, p[:last]); err != nil {

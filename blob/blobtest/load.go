@@ -29,7 +29,7 @@ func (s Suite) testReceive(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := make([]byte, min(n, 1000))
-			if _, err := v.ReadAt(p, int64(n-len(p))); err != nil && err != io.EOF || !bytes.Equal(p, c[n-len(p):]) {
+			if _, err := v.ReadAt(p, int64(n-len(p))); err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(p, c[n-len(p):]) {
 				t.Errorf("%d bytes: ReadAt of the end: %v", n, err)
 			}
 			id, err := v.Persist(t.Context())

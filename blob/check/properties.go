@@ -135,7 +135,7 @@ func wrongLength(ctx context.Context, r *run) error {
 	for _, announced := range []int64{0, 99, 101, 64 << 20} {
 		id, err := r.put(ctx, pattern(100), announced)
 		if !errors.Is(err, blob.ErrLength) {
-			return fmt.Errorf("100 bytes, %d announced: %v, want an error of length", announced, err)
+			return fmt.Errorf("100 bytes, %d announced: %v, want an error of length", announced, err) //nolint:errorlint // may be nil
 		}
 		if err := r.absent(ctx, id); err != nil {
 			return fmt.Errorf("100 bytes, %d announced: %w", announced, err)
@@ -196,7 +196,7 @@ func createOnce(ctx context.Context, r *run) error {
 			return err
 		}
 		if err := r.putAs(ctx, id, pattern(n + 1)[1:], int64(n)); !errors.Is(err, blob.ErrExists) {
-			return fmt.Errorf("second blob under one id: %v, want %v", err, blob.ErrExists)
+			return fmt.Errorf("second blob under one id: %v, want %v", err, blob.ErrExists) //nolint:errorlint // may be nil
 		}
 		if err := r.expect(ctx, id, 0, -1, content); err != nil {
 			return fmt.Errorf("after a second blob was refused: %w", err)

@@ -40,7 +40,7 @@ func (r *run) clean(ctx context.Context) error {
 			continue
 		}
 		if _, err := r.Store.Stat(ctx, id); !errors.Is(err, blob.ErrNotFound) {
-			errs = append(errs, fmt.Errorf("stat %s after delete: %v, want not found", id, err))
+			errs = append(errs, fmt.Errorf("stat %s after delete: %v, want not found", id, err)) //nolint:errorlint // may be nil
 		}
 	}
 	return errors.Join(errs...)
@@ -123,7 +123,7 @@ func (r *run) listed(ctx context.Context, prefix string, id blob.ID, size int64)
 // absent fails if anything of id can be seen.
 func (r *run) absent(ctx context.Context, id blob.ID) error {
 	if _, err := r.Store.Stat(ctx, id); !errors.Is(err, blob.ErrNotFound) {
-		return fmt.Errorf("stat: %v, want not found", err)
+		return fmt.Errorf("stat: %v, want not found", err) //nolint:errorlint // may be nil
 	}
 	rc, err := r.Store.Open(ctx, id, 0, -1)
 	if err == nil {
@@ -131,7 +131,7 @@ func (r *run) absent(ctx context.Context, id blob.ID) error {
 		rc.Close() //nolint:errcheck // the read's error tells
 	}
 	if !errors.Is(err, blob.ErrNotFound) {
-		return fmt.Errorf("open: %v, want not found", err)
+		return fmt.Errorf("open: %v, want not found", err) //nolint:errorlint // may be nil
 	}
 	if ok, err := r.listed(ctx, id.Path(), id, -1); ok || err != nil {
 		return fmt.Errorf("list shows it: %w", err)

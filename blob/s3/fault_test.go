@@ -32,7 +32,7 @@ func proxied(t *testing.T, retries int, late bool, fault func(*http.Request) htt
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f := fault(r)
 		if f == nil || late {
-			rec := http.ResponseWriter(w)
+			var rec http.ResponseWriter = w
 			if f != nil {
 				rec = httptest.NewRecorder()
 			}

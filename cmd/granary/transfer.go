@@ -19,7 +19,7 @@ import (
 )
 
 // access is how the client commands reach a server.
-type access struct{ server, username, password, token string }
+type access struct{ server, username string }
 
 const accessHelp = `
 An address is a URL such as https://registry.example.com/repository/files/a/b.txt, or

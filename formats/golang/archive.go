@@ -150,7 +150,7 @@ func (a *archive) readGoMod(m module.Version) ([]byte, error) {
 	if err != nil {
 		return nil, a.explain("open go.mod", err)
 	}
-	defer r.Close()
+	defer r.Close() //nolint:errcheck // only read
 	data, err := io.ReadAll(io.LimitReader(r, modzip.MaxGoMod+1))
 	if err != nil {
 		return nil, a.explain("read go.mod", err)

@@ -59,7 +59,7 @@ func (f *Format) parse(ctx context.Context, scope string, src formats.Source) ([
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer r.Close() //nolint:errcheck // only read
 	if strings.HasSuffix(scope, latest) {
 		rec, err := parseLatest(scope, r)
 		if err != nil {

@@ -131,7 +131,7 @@ func (p *process) ready(ctx context.Context, path string) error {
 	for {
 		select {
 		case <-p.done:
-			return fmt.Errorf("%w: %v", errEnded, p.err)
+			return fmt.Errorf("%w: %v", errEnded, p.err) //nolint:errorlint // may be nil
 		case <-ctx.Done():
 			return fmt.Errorf("not ready on %s: %w", p.endpoint, ctx.Err())
 		case <-tick.C:
@@ -148,7 +148,7 @@ func (p *process) ready(ctx context.Context, path string) error {
 		_ = resp.Body.Close()
 		select {
 		case <-p.done: // what answered was somebody else on our port
-			return fmt.Errorf("%w: %v", errEnded, p.err)
+			return fmt.Errorf("%w: %v", errEnded, p.err) //nolint:errorlint // may be nil
 		default:
 			return nil
 		}

@@ -121,7 +121,7 @@ func ended(ctx context.Context, operation string, doubtful bool, last error) err
 	if !doubtful {
 		return fmt.Errorf("%s: %w", operation, why)
 	}
-	return fmt.Errorf("%w: %s: %w (%v)", kv.ErrUnknown, operation, why, last)
+	return fmt.Errorf("%w: %s: %w (%v)", kv.ErrUnknown, operation, why, last) //nolint:errorlint // may be nil
 }
 
 // given is the error of a call that is given up after a number of requests, the

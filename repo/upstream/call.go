@@ -250,7 +250,7 @@ func (c *call) exchange(ctx context.Context, method string, u *url.URL, header h
 		transport = c.client.afterPublic
 	}
 	start := time.Now()
-	resp, err := transport.RoundTrip(req)
+	resp, err := transport.RoundTrip(req) //nolint:bodyclose // closed by who reads it, or below
 	seen := Exchange{Method: method, Host: u.Host, URL: show(u), Elapsed: time.Since(start), Err: err}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
