@@ -18,7 +18,11 @@ import (
 	"granary/integration/node"
 )
 
-func TestMain(m *testing.M) { os.Exit(component.Run(m)) }
+func TestMain(m *testing.M) {
+	code := component.Run(m)
+	node.Clean()
+	os.Exit(code)
+}
 
 // The same scripts run against one embedded node and against two nodes on a
 // DynamoDB table and a bucket: $A and $B are the addresses, the same one where

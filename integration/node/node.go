@@ -6,6 +6,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,7 +24,14 @@ import (
 // Password is that of the user admin on every node.
 const Password = "correct-horse-battery"
 
-var build = sync.OnceValues(func() (string, error) {
+// program is built once for all tests of a binary.
+var program struct {
+	once sync.Once
+	path string // "" unless it was built
+	err  error
+}
+
+func build() (string, error) {
 	dir, err := os.MkdirTemp("", "granary-bin-")
 	if err != nil {
 		return "", err
@@ -35,19 +43,27 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	out, err := exec.Command("go", args...).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		return "", errors.Join(fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out), os.RemoveAll(dir))
 	}
 	return bin, nil
-})
+}
 
 // Binary returns the path of the program, built on the first call.
 func Binary(t testing.TB) string {
 	t.Helper()
-	bin, err := build()
-	if err != nil {
-		t.Fatal(err)
+	program.once.Do(func() { program.path, program.err = build() })
+	if program.err != nil {
+		t.Fatal(program.err)
 	}
-	return bin
+	return program.path
+}
+
+// Clean removes the program. TestMain calls it when all tests are over.
+func Clean() {
+	program.once.Do(func() {}) // nobody builds it from here on
+	if program.path != "" {
+		os.RemoveAll(filepath.Dir(program.path)) //nolint:errcheck // only temporary files would be left
+	}
 }
 
 // Options say how a node is started.
@@ -87,9 +103,27 @@ func Start(t testing.TB, o Options) *Node {
 		tls: []string{"GRANARY_HTTPS_LISTEN=127.0.0.1:" + secure, "GRANARY_HTTPS_CERT=" + cert, "GRANARY_HTTPS_KEY=" + key},
 	}
 	n.start()
-	t.Cleanup(n.Kill)
+	t.Cleanup(func() {
+		ended := n.ended()
+		n.Kill()
+		if t.Failed() {
+			t.Logf("%s, ended before: %v, printed last:\n%s", n.URL, ended, tail(n.Output()))
+		}
+	})
 	return n
 }
+
+// ended tells whether the process has ended already.
+func (n *Node) ended() bool {
+	select {
+	case <-n.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-4000):] }
 
 func freePort(t testing.TB) string {
 	t.Helper()
