@@ -90,6 +90,9 @@ func (n *Node) beat(ctx context.Context) error {
 	n.mu.Unlock()
 	err := n.own.write(ctx, &rec, time.Time{})
 	n.took = n.clock.since(began)
+	if n.spared(err) {
+		err = nil
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.status.beatProblem = err

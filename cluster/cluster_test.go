@@ -427,6 +427,64 @@ func TestNodeThatCannotBeatIsUnreadyBeforeItIsDead(t *testing.T) {
 	})
 }
 
+// In an embedded store that is full a node joins, stays ready and ends.
+func TestEmbeddedOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var full atomic.Bool
+		embedded := func(c *Config, m *member) { c.Embedded, c.KV = true, fullDisk{m.line, &full} }
+		a := w.join(embedded)
+		full.Store(true)
+		time.Sleep(10 * time.Minute)
+		wantReady(t, a)
+		w.close(a)
+		b := w.join(embedded)
+		wantReady(t, b)
+		time.Sleep(10 * time.Minute)
+		wantReady(t, b)
+		if err := b.Changed(t.Context()); !errors.Is(err, kv.ErrNoSpace) {
+			t.Errorf("Changed = %v, want ErrNoSpace", err)
+		}
+		full.Store(false)
+		if d := w.changed(b); d > 100*time.Millisecond {
+			t.Errorf("Changed took %v", d)
+		}
+		time.Sleep(10 * time.Minute)
+		wantReady(t, b)
+		w.close(b)
+		w.close(w.join(embedded))
+		if w.records() != 0 {
+			t.Error("records of nodes are left over")
+		}
+		// Beside other nodes a full store is a problem.
+		c := w.join(func(c *Config, m *member) { c.KV = fullDisk{m.line, &full} })
+		full.Store(true)
+		time.Sleep(10 * time.Minute)
+		wantUnready(t, c)
+		full.Store(false)
+		w.close(c)
+	})
+}
+
+type fullDisk struct {
+	*line
+	full *atomic.Bool
+}
+
+func (s fullDisk) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
+	if s.full.Load() {
+		return kv.ErrNoSpace
+	}
+	return s.line.PutIf(ctx, item, old)
+}
+
+func (s fullDisk) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
+	if s.full.Load() {
+		return kv.ErrNoSpace
+	}
+	return s.line.DeleteIf(ctx, key, old)
+}
+
 type noBeats struct {
 	*line
 	stopped *atomic.Bool

@@ -180,12 +180,16 @@ func (n *Node) endOthers(ctx context.Context) error {
 			return fmt.Errorf("read nodes: %w", err)
 		}
 		err := n.c.KV.DeleteIf(ctx, item.Key, item.Version)
-		if err != nil && !errors.Is(err, kv.ErrConflict) {
+		if err != nil && !errors.Is(err, kv.ErrConflict) && !n.spared(err) {
 			return fmt.Errorf("remove node %s: %w", item.Sort, err)
 		}
 	}
 	return nil
 }
+
+// spared tells of a write that may be missing: nobody else looks at the nodes
+// of an embedded store, and where it is full reading has to go on.
+func (n *Node) spared(err error) bool { return n.c.Embedded && errors.Is(err, kv.ErrNoSpace) }
 
 // unregister removes the node's record, with time of its own: others would
 // have to wait for the node's death.
@@ -226,7 +230,7 @@ func (n *Node) end(ctx context.Context) error {
 	for _, l := range held {
 		errs = append(errs, l.Release(ctx))
 	}
-	if err := errors.Join(append(errs, n.own.remove(ctx))...); err != nil && !errors.Is(err, errLost) {
+	if err := errors.Join(append(errs, n.own.remove(ctx))...); err != nil && !errors.Is(err, errLost) && !n.spared(err) {
 		return fmt.Errorf("close node: %w", err)
 	}
 	return nil
