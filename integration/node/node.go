@@ -37,11 +37,15 @@ func build() (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "granary")
-	args := []string{"build", "-tags", "testclock", "-o", bin, "granary/cmd/granary"}
+	// As "make build" does, so that memory and start are those of a release.
+	kind, environ := []string{"-trimpath", "-ldflags", "-s -w"}, []string{"CGO_ENABLED=0"}
 	if os.Getenv("GRANARY_TEST_RACE") != "" {
-		args = append(args[:1], append([]string{"-race"}, args[1:]...)...)
+		kind, environ = []string{"-race"}, nil
 	}
-	out, err := exec.Command("go", args...).CombinedOutput()
+	args := append(append([]string{"build", "-tags", "testclock"}, kind...), "-o", bin, "granary/cmd/granary")
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), environ...)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out), os.RemoveAll(dir))
 	}
@@ -104,10 +108,13 @@ func Start(t testing.TB, o Options) *Node {
 	}
 	n.start()
 	t.Cleanup(func() {
-		ended := n.ended()
+		by := "the test"
+		if n.ended() {
+			by = n.cmd.ProcessState.String()
+		}
 		n.Kill()
 		if t.Failed() {
-			t.Logf("%s, ended before: %v, printed last:\n%s", n.URL, ended, tail(n.Output()))
+			t.Logf("%s, ended by %s, printed last:\n%s", n.URL, by, tail(n.Output()))
 		}
 	})
 	return n
