@@ -36,6 +36,10 @@ const (
 	marker = "\x01"
 )
 
+// Expiring are the beginnings of the partitions whose items may expire: last
+// accesses, what upstreams do not have, leases.
+var Expiring = []string{"t/", "i/", "l/"}
+
 // Config names a configuration document of a kind: repo, store, user, role,
 // setting, key, dead, name.
 func Config(kind, id string) Key { return Key{"cfg/" + kind, id} }

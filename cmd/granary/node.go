@@ -149,6 +149,35 @@ func (n *node) background() {
 	n.stop = stop
 	n.work.Go(func() { n.records.Run(ctx) })
 	n.work.Go(func() { n.rotateKeys(ctx) })
+	if s, ok := n.kv.(expirer); ok {
+		n.work.Go(func() { n.dropExpired(ctx, s) })
+	}
+}
+
+// expirer is a store that gives the space of expired items back only when it
+// is told to.
+type expirer interface {
+	DropExpired(ctx context.Context, partitionPrefix string) (int, error)
+}
+
+// dropEvery is how often that happens.
+const dropEvery = time.Hour
+
+func (n *node) dropExpired(ctx context.Context, s expirer) {
+	tick := time.NewTicker(dropEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, prefix := range kv.Expiring {
+			if _, err := s.DropExpired(ctx, prefix); err != nil && ctx.Err() == nil {
+				n.log.Warn("give back the space of expired items", "error", err)
+			}
+		}
+	}
 }
 
 // rotateKeys renews the signing key when it is old enough; whichever node comes
