@@ -25,8 +25,8 @@ func TestReview(t *testing.T) {
 		{"ours", types.LifecycleRule{Expiration: days, Filter: prefix("a/b/")}, true},
 		{"above ours", types.LifecycleRule{Expiration: days, Filter: prefix("a")}, true},
 		{"below ours", types.LifecycleRule{Expiration: days, Filter: prefix("a/b/5f")}, true},
-		{"old form", types.LifecycleRule{Expiration: days, Prefix: aws.String("a/")}, true},
-		{"old form beside ours", types.LifecycleRule{Expiration: days, Prefix: aws.String("b/")}, false},
+		{"old form", types.LifecycleRule{Expiration: days, Prefix: aws.String("a/")}, true},              //nolint:staticcheck // stores in the field still answer so
+		{"old form beside ours", types.LifecycleRule{Expiration: days, Prefix: aws.String("b/")}, false}, //nolint:staticcheck // as above
 		{"beside ours", types.LifecycleRule{Expiration: days, Filter: prefix("a/c/")}, false},
 		{"tagged", types.LifecycleRule{Expiration: days, Filter: &types.LifecycleRuleFilter{Tag: &types.Tag{}}}, false},
 		{"tagged and more", types.LifecycleRule{Expiration: days, Filter: &types.LifecycleRuleFilter{And: &types.LifecycleRuleAndOperator{Tags: []types.Tag{{}}}}}, false},
