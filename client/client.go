@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -155,6 +156,12 @@ func temporary(err error) bool {
 		return true
 	}
 	return s.Status >= 500 && s.Status != http.StatusInsufficientStorage || s.Status == http.StatusTooManyRequests
+}
+
+// unreachable tells whether no connection was made at all.
+func unreachable(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // refusal says in one sentence what the server said.

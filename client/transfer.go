@@ -18,7 +18,7 @@ import (
 var ErrDamaged = errors.New("the content does not have the digest that the server names")
 
 // Put uploads a file. A transfer that broke off is begun again; the server
-// keeps nothing of a part.
+// keeps nothing of a part. Where there is no server at all it fails at once.
 func (c *Client) Put(ctx context.Context, file string, a Artifact) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -38,6 +38,9 @@ func (c *Client) Put(ctx context.Context, file string, a Artifact) error {
 		err := c.putOnce(ctx, f, st.Size(), a, p)
 		if err == nil || try == c.retries() || !temporary(err) || ctx.Err() != nil {
 			return err
+		}
+		if try == 0 && unreachable(err) {
+			return err // a wrong address, rather than a server that is away for a moment
 		}
 		if err := c.pause(ctx, try); err != nil {
 			return err
