@@ -209,6 +209,12 @@ func (n *Node) Stop() {
 	}
 }
 
+// ExitCode is that of the process once it has ended, -1 after a signal.
+func (n *Node) ExitCode() int {
+	<-n.done
+	return n.cmd.ProcessState.ExitCode()
+}
+
 // Restart starts the process again on the same data and port.
 func (n *Node) Restart() {
 	n.t.Helper()

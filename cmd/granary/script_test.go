@@ -1,0 +1,60 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"granary": main})
+}
+
+// TestScripts runs the command line as people do. Each script has an address of
+// its own in $ADDR, at which nothing listens until it starts a server there.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Setenv("ADDR", l.Addr().String())
+			e.Setenv("URL", "http://"+l.Addr().String())
+			e.Setenv("GRANARY_ADMIN_PASSWORD", "a-password-for-tests")
+			return l.Close()
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"serving":   serving,
+			"terminate": terminate,
+		},
+	})
+}
+
+// serving waits until the server at $ADDR answers.
+func serving(ts *testscript.TestScript, _ bool, _ []string) {
+	for range 1000 {
+		resp, err := http.Get(ts.Getenv("URL") + "/api/v1/health")
+		if err == nil {
+			ts.Check(resp.Body.Close())
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("no server at %s", ts.Getenv("ADDR"))
+}
+
+// terminate sends SIGTERM to all that runs in the background.
+func terminate(ts *testscript.TestScript, _ bool, _ []string) {
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGTERM))
+	}
+}
