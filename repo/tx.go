@@ -141,9 +141,9 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 	out := make([]formats.Record, 0, len(t.puts))
 	for i, p := range t.puts {
 		rec, err := t.publish(ctx, p, i == 0)
-		if errors.Is(err, formats.ErrExists) {
-			// What is there may be this client's own upload, of which a crash
-			// took the stamp.
+		if errors.Is(err, errSame) {
+			// It may be this client's own upload, of which a crash took the
+			// stamp.
 			return nil, errors.Join(err, t.stamp(ctx))
 		}
 		if err != nil {
@@ -248,8 +248,14 @@ func (t *tx) conflict(where string, move bool, rec record.Record, old *record.Re
 	case policy == config.AllowIdentical && same:
 		return record.Same, nil
 	}
+	if same {
+		return record.Refuse, fmt.Errorf("%s: %w", where, errSame)
+	}
 	return record.Refuse, fmt.Errorf("%s: %w", where, formats.ErrExists)
 }
+
+// errSame is ErrExists where it is the same content that exists.
+var errSame = fmt.Errorf("%w, or rather the same", formats.ErrExists)
 
 func (t *tx) remove(ctx context.Context, op formats.Op) (bool, error) {
 	_, err := t.service.Records.Delete(ctx, t.repo.space, op.Scope, op.Name, t.pre.checkDelete)
