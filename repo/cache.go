@@ -83,7 +83,7 @@ func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Conte
 	}
 	rec, version, err := c.service.Records.Get(ctx, c.repo.space, op.Scope, op.Name, mode)
 	if errors.Is(err, formats.ErrNotFound) {
-		return c.fill(ctx, op, nil)
+		return c.fill(ctx, op, nil, true)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, op.Key(), err)
@@ -95,10 +95,10 @@ func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Conte
 	}
 	old := &copied{rec, version}
 	if c.repo.ttl() > 0 {
-		c.begin(ctx, op, old)
+		c.begin(ctx, op, old, false)
 		return content, nil
 	}
-	return c.fill(ctx, op, old)
+	return c.fill(ctx, op, old, false)
 }
 
 // content is the hosted one, but for bytes that turn out to be lost: the
@@ -111,7 +111,7 @@ func (c *cache) content(op formats.Op, rec record.Record) *formats.Content {
 		if !errors.Is(err, formats.ErrCorrupt) {
 			return r, err
 		}
-		again, ferr := c.fill(ctx, op, nil)
+		again, ferr := c.fill(ctx, op, nil, false)
 		if ferr != nil || !bytes.Equal(again.Sums.BLAKE3, rec.Sums.BLAKE3) {
 			return nil, err // other bytes can't be sent under this record's headers
 		}

@@ -44,8 +44,9 @@ type fill struct {
 	err     error
 }
 
-// begin joins the fill of an object, or starts it.
-func (c *cache) begin(ctx context.Context, op formats.Op, old *copied) *fill {
+// begin joins the fill of an object, or starts it. cold: there was no record
+// when the caller looked.
+func (c *cache) begin(ctx context.Context, op formats.Op, old *copied, cold bool) *fill {
 	s := &c.service.fills
 	key := c.repo.ID + "/" + op.Key()
 	s.mu.Lock()
@@ -56,7 +57,7 @@ func (c *cache) begin(ctx context.Context, op formats.Op, old *copied) *fill {
 	f := &fill{started: make(chan struct{}), done: make(chan struct{}), tail: newTail(tailWindow)}
 	s.running[key] = f
 	c.service.background(ctx, func(ctx context.Context) {
-		content, err := c.run(ctx, f, op, old)
+		content, err := c.run(ctx, f, op, old, cold)
 		s.mu.Lock()
 		delete(s.running, key)
 		s.mu.Unlock()
@@ -71,8 +72,8 @@ func (c *cache) begin(ctx context.Context, op formats.Op, old *copied) *fill {
 }
 
 // fill returns the object, from the bytes as they arrive where that can be.
-func (c *cache) fill(ctx context.Context, op formats.Op, old *copied) (*formats.Content, error) {
-	f := c.begin(ctx, op, old)
+func (c *cache) fill(ctx context.Context, op formats.Op, old *copied, cold bool) (*formats.Content, error) {
+	f := c.begin(ctx, op, old, cold)
 	select {
 	case <-f.started:
 	case <-ctx.Done():
@@ -94,12 +95,18 @@ func (c *cache) fill(ctx context.Context, op formats.Op, old *copied) (*formats.
 
 // run asks the upstream and stores what it answers, as the only node that does
 // so where leases say so.
-func (c *cache) run(ctx context.Context, f *fill, op formats.Op, old *copied) (*formats.Content, error) {
+func (c *cache) run(ctx context.Context, f *fill, op formats.Op, old *copied, cold bool) (*formats.Content, error) {
 	release, content, err := c.turn(ctx, op, old)
 	if err != nil || content != nil {
 		return content, err
 	}
 	defer release()
+	if cold {
+		// Another fill may have ended between that look and this one's begin.
+		if content := c.stored(ctx, op, nil); content != nil {
+			return content, nil
+		}
+	}
 	content, err = c.fetch(ctx, f, op, old)
 	switch {
 	case err == nil, ctx.Err() != nil:
