@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"granary/integration/node"
 )
@@ -15,7 +16,11 @@ import (
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
 	n := node.Start(t, node.Options{Env: []string{"GRANARY_ADMIN_PASSWORD="}})
-	found := regexp.MustCompile(`user admin, password (\S+)`).FindStringSubmatch(n.Output())
+	var found []string
+	// What it prints arrives through a pipe, a moment later than its answers.
+	for until := time.Now().Add(patience); found == nil && time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+		found = regexp.MustCompile(`user admin, password (\S+)`).FindStringSubmatch(n.Output())
+	}
 	if found == nil {
 		t.Fatalf("no password is printed:\n%s", n.Output())
 	}
