@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -122,8 +121,6 @@ func (n *node) prepare(ctx context.Context) (err error) {
 	if n.first, err = n.auth.Bootstrap(ctx); err != nil {
 		return err
 	}
-	// A start takes more memory than an idle server needs.
-	defer debug.FreeOSMemory()
 	if !fresh {
 		return nil
 	}

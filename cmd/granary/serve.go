@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,8 +78,18 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 		return err
 	}
 	greet(stderr, n, l)
+	settled := time.AfterFunc(settleTime, func() {
+		debug.FreeOSMemory()
+		if err := releaseProgramPages(); err != nil {
+			log.Debug("release what the start has needed", "error", err)
+		}
+	})
+	defer settled.Stop()
 	return l.serve(ctx, c, h, metrics.Handler(), log)
 }
+
+// settleTime is how long after a start its memory is given back.
+const settleTime = time.Second
 
 // closeTime bounds writing back counters and leaving the cluster.
 const closeTime = 10 * time.Second
