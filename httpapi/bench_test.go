@@ -50,7 +50,7 @@ func benchHandler(b *testing.B) (http.Handler, string) {
 	h, err := New(Config{
 		Auth: users, Repositories: r.Service, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0",
 		REST:    rest.Config{Auth: users, Registry: r.Registry, Repositories: r.Service},
-		Metrics: metrics, RequestLog: slog.New(slog.NewJSONHandler(log, nil)),
+		Metrics: metrics, RequestLog: slog.New(telemetry.NewLines(log)),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -132,7 +132,7 @@ func BenchmarkEnd(b *testing.B) {
 func BenchmarkLogRequest(b *testing.B) {
 	w := NewWriter(writerFunc(func(p []byte) (int, error) { return len(p), nil }), 0, 0)
 	defer w.Close()
-	l := slog.New(slog.NewJSONHandler(w, nil))
+	l := slog.New(NewLines(w))
 	b.ReportAllocs()
 	for b.Loop() {
 		LogRequest(b.Context(), l, &Request{ID: "c2f1b2b0-6f0e-4c5e-9f9a-5f0f5e1b2c3d", Username: "admin", IP: "127.0.0.1", Method: "GET", Path: "/repository/bench/a/b", Status: 200, Action: "file", Direction: Downstream})

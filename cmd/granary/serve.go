@@ -73,7 +73,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	h, err := n.handler(n.auth, &surface{metrics, slog.New(slog.NewJSONHandler(lines, nil))})
+	h, err := n.handler(n.auth, &surface{metrics, slog.New(telemetry.NewLines(lines))})
 	if err != nil {
 		return err
 	}
