@@ -88,8 +88,8 @@ func smallVolume(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		if os.Getenv("CI") == "true" && os.Geteuid() == 0 {
-			t.Fatalf("mount a tmpfs: %v", err)
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mount a tmpfs, which needs root: %v", err)
 		}
 		t.Skipf("mounting a tmpfs needs root: %v", err)
 	}
