@@ -20,8 +20,9 @@ test: ## pass the tests; those that need a server which is missing are skipped, 
 	$(GO) vet $(PKGS)
 	$(GO) test $(PKGS)
 
-race: ## pass the same tests under the race detector
-	$(GO) test -race $(PKGS)
+race: ## pass the same tests under the race detector, and the walks with a server built with it
+	$(GO) test -race $$($(GO) list $(PKGS) | grep -v '/integration$$')
+	GRANARY_TEST_RACE=1 $(GO) test -count=1 -run 'Walk|Kill' ./integration
 
 lint: ## check style
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

@@ -80,6 +80,9 @@ func (g *guarded) untouched(t *testing.T) {
 	}
 }
 
+// noURL begins a path whose escapes are none.
+const noURL = "bad%"
+
 // Paths go over the wire as they are written here.
 func TestBadPaths(t *testing.T) {
 	g := guard(t)
@@ -103,8 +106,8 @@ func TestBadPaths(t *testing.T) {
 		"invalid UTF-8":         {"a%ff", []int{400}},
 		"overlong UTF-8":        {"a/%c0%ae%c0%ae/b", []int{400}},
 		"surrogate":             {"%ed%a0%80", []int{400}},
-		"bad escape":            {"a%zz", []int{400}},
-		"cut escape":            {"a%2", []int{400}},
+		"bad escape":            {noURL + "zz", []int{400}},
+		"cut escape":            {noURL + "2", []int{400}},
 		"long segment":          {seg(256), []int{400, 414}},
 		"long segment, escaped": {strings.Repeat("%73", 256), []int{400, 414}},
 		"long path":             {path900 + "e", []int{400, 414}},
@@ -118,7 +121,9 @@ func TestBadPaths(t *testing.T) {
 				}
 				w := dial(t, g.Node, patience)
 				length := ""
-				if method == "PUT" || method == "POST" {
+				// What is no URL at all net/http refuses with its body unread, by
+				// which the connection is reset under the answer.
+				if (method == "PUT" || method == "POST") && !strings.HasPrefix(tt.path, noURL) {
 					length = "Content-Length: 1\r\n"
 				}
 				w.send("%s /repository/files/%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%s%s\r\n", method, tt.path, admin, length)

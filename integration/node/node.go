@@ -113,6 +113,9 @@ func Start(t testing.TB, o Options) *Node {
 			by = n.cmd.ProcessState.String()
 		}
 		n.Kill()
+		if strings.Contains(n.Output(), "DATA RACE") {
+			t.Error("the race detector found something in the server")
+		}
 		if t.Failed() {
 			t.Logf("%s, ended by %s, printed last:\n%s", n.URL, by, tail(n.Output()))
 		}
