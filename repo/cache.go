@@ -111,11 +111,26 @@ func (c *cache) content(op formats.Op, rec record.Record) *formats.Content {
 		if !errors.Is(err, formats.ErrCorrupt) {
 			return r, err
 		}
-		again, ferr := c.fill(ctx, op, nil, false)
-		if ferr != nil || !bytes.Equal(again.Sums.BLAKE3, rec.Sums.BLAKE3) {
-			return nil, err // other bytes can't be sent under this record's headers
-		}
-		return again.Open(ctx, offset, n)
+		return c.refill(ctx, op, rec, offset, n, err)
 	}
 	return content
+}
+
+// refill fetches again what was lost, once, and opens it. Other bytes can't be
+// sent under the headers of the record that was asked for.
+func (c *cache) refill(ctx context.Context, op formats.Op, lost record.Record, offset, n int64, why error) (io.ReadCloser, error) {
+	f := c.begin(ctx, op, nil, false)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if f.err != nil {
+		return nil, fmt.Errorf("%w, and could not be fetched again: %w", why, f.err)
+	}
+	rec, _, err := c.service.Records.Get(ctx, c.repo.space, op.Scope, op.Name, record.Latest)
+	if err != nil || !bytes.Equal(rec.Sums.BLAKE3, lost.Sums.BLAKE3) {
+		return nil, why
+	}
+	return c.hosted.content(op, rec).Open(ctx, offset, n)
 }

@@ -1,6 +1,7 @@
 package repo_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -195,5 +196,36 @@ func TestPromisedDigestOfLongFile(t *testing.T) {
 	})
 	if got := r.Get("c", "file"); len(got) != len(want) || got[0] != 'w' {
 		t.Errorf("%d bytes after the upstream was mended", len(got))
+	}
+}
+
+// Bytes of a cache that are lost are fetched again, and served from then on
+// without the upstream.
+func TestLostCopyIsFetchedAgain(t *testing.T) {
+	r := newRig(t)
+	r.Create("origin", config.Hosted, "raw", nil)
+	up := r.Serve(t)
+	r.Cache("c", "raw", up.URL+"/origin", 600)
+	body := filled(3<<20, 'l')
+	r.Put("origin", "f", body)
+	r.Get("c", "f")
+	for info, err := range r.Blobs.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Blobs.Delete(t.Context(), info.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	up.Misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Write(body) //nolint:errcheck // a test server
+		return true
+	})
+	if got := r.Get("c", "f"); !bytes.Equal(got, body) {
+		t.Errorf("%d bytes came back", len(got))
+	}
+	up.Kill()
+	if got := r.Get("c", "f"); !bytes.Equal(got, body) {
+		t.Errorf("%d bytes without the upstream", len(got))
 	}
 }
