@@ -214,11 +214,45 @@ type Source interface {
 // Pub receives the documents of one publication. It becomes visible as a
 // whole, or not at all.
 type Pub interface {
-	// Create begins a document and ends the one before it.
-	Create(path, contentType string) (io.Writer, error)
+	// Create begins a document and ends the one before it. BLAKE3 and SHA-256
+	// are computed, and what else is asked.
+	Create(path, contentType string, also ...digest.Algorithm) (io.Writer, error)
 	// URL returns a stand-in for the absolute URL of a path in the
 	// repository; it is replaced when the document is sent.
 	URL(path string) string
+	// Document ends the document being written and returns the one created at
+	// path, of which others are made: its digests are listed, its bytes
+	// compressed or signed. It is read before Render returns.
+	Document(path string) (Document, error)
+	// Link serves the bytes of the document created at path under another
+	// path too, which is named by a digest.
+	Link(path, other string) error
+	// Signer returns the keys that the repository signs with.
+	Signer() (Signer, error)
+}
+
+// Document is one document of the publication being rendered.
+type Document interface {
+	Size() int64
+	Sums() digest.Sums
+	// Open reads it from its beginning.
+	Open() (io.ReadCloser, error)
+}
+
+// Signer signs the documents of a repository (RFC 9580). While keys are being
+// rotated there are several, and what is signed carries a signature of each. A
+// signature that can't be made is an error: nothing is published unsigned.
+type Signer interface {
+	// Clear returns text with its signature around it (cleartext signature
+	// framework).
+	Clear(text []byte) ([]byte, error)
+	// Detached returns an armored signature of data.
+	Detached(data io.Reader) ([]byte, error)
+	// Public returns the public keys, armored or binary.
+	Public(armored bool) ([]byte, error)
+	// Fingerprints returns those of the keys in upper-case hex, the one in
+	// force first.
+	Fingerprints() []string
 }
 
 // Content is a record ready to be sent.
@@ -302,6 +336,10 @@ type Promiser interface {
 type Failer interface {
 	Fail(w http.ResponseWriter, r *http.Request, status int, message string) bool
 }
+
+// Signs is implemented by an [Indexer] whose documents are signed, so that
+// [Pub] has a Signer and other keys make another publication.
+type Signs interface{ Signs() }
 
 // Titler is implemented by formats that write a Content-Disposition.
 type Titler interface {

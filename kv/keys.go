@@ -41,7 +41,7 @@ const (
 var Expiring = []string{"t/", "i/", "l/"}
 
 // Config names a configuration document of a kind: repo, store, user, role,
-// setting, key, dead, name.
+// setting, key, dead, name, signing.
 func Config(kind, id string) Key { return Key{"cfg/" + kind, id} }
 
 // ConfigPartition holds all documents of a kind.
@@ -108,6 +108,12 @@ func (s Space) Stamp(scope string) Key {
 // Publication names a publication of a scope by its key.
 func (s Space) Publication(scope, key string) Key {
 	return Key{s.Index(s.Shard(scope)), scope + sep + "pub/" + key}
+}
+
+// Publications bounds the publications of a scope.
+func (s Space) Publications(scope string) (from, to Key) {
+	partition := s.Index(s.Shard(scope))
+	return Key{partition, scope + sep + "pub/"}, Key{partition, scope + sep + "pub0"}
 }
 
 // Document names an upstream document of a scope.

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"granary/blob"
+	"granary/digest"
 	"granary/formats"
 	"granary/repo/refs"
 )
@@ -32,6 +33,7 @@ type pubWriter struct {
 	urls    bool
 	held    []refs.Held
 	current *pubFile
+	signer  formats.Signer // nil: the repository has no keys
 }
 
 // pubFile is the document being written.
@@ -45,8 +47,8 @@ type pubFile struct {
 
 var _ formats.Pub = (*pubWriter)(nil)
 
-func newPub(ctx context.Context, s *Service, r *repository) *pubWriter {
-	return &pubWriter{ctx: ctx, service: s, repo: r, pub: publication{Store: r.Store}}
+func newPub(ctx context.Context, s *Service, r *repository, signer formats.Signer) *pubWriter {
+	return &pubWriter{ctx: ctx, service: s, repo: r, pub: publication{Store: r.Store}, signer: signer}
 }
 
 func (w *pubWriter) URL(path string) string {
@@ -54,7 +56,7 @@ func (w *pubWriter) URL(path string) string {
 	return standIn + "/" + path
 }
 
-func (w *pubWriter) Create(path, contentType string) (io.Writer, error) {
+func (w *pubWriter) Create(path, contentType string, also ...digest.Algorithm) (io.Writer, error) {
 	if err := w.endCurrent(w.ctx); err != nil {
 		return nil, err
 	}
@@ -69,11 +71,59 @@ func (w *pubWriter) Create(path, contentType string) (io.Writer, error) {
 	f := &pubFile{path: path, typ: contentType, pipe: pw, done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
-		f.received, f.err = blob.Receive(w.ctx, store, pr, w.service.receiveOptions(-1))
+		f.received, f.err = blob.Receive(w.ctx, store, pr, w.service.receiveOptions(-1, also...))
 		pr.CloseWithError(cmpOr(f.err, io.ErrClosedPipe))
 	}()
 	w.current = f
 	return pw, nil
+}
+
+// Document ends the document being written, as [formats.Pub] says, and looks
+// one up.
+func (w *pubWriter) Document(path string) (formats.Document, error) {
+	if err := w.endCurrent(w.ctx); err != nil {
+		return nil, err
+	}
+	f := w.pub.file(path)
+	if f == nil {
+		return nil, fmt.Errorf("document %s was not created", path)
+	}
+	return rendered{w, f}, nil
+}
+
+// Link names a document again.
+func (w *pubWriter) Link(path, other string) error {
+	if err := w.endCurrent(w.ctx); err != nil {
+		return err
+	}
+	if w.pub.file(path) == nil {
+		return fmt.Errorf("document %s was not created", path)
+	}
+	if w.pub.file(other) == nil {
+		w.pub.Files = append(w.pub.Files, published{Path: other, Of: path})
+	}
+	return nil
+}
+
+// Signer returns the keys of the repository.
+func (w *pubWriter) Signer() (formats.Signer, error) {
+	if w.signer == nil {
+		return nil, fmt.Errorf("repository %s has no signing keys", w.repo.Name)
+	}
+	return w.signer, nil
+}
+
+// rendered is formats.Document.
+type rendered struct {
+	w    *pubWriter
+	file *published
+}
+
+func (r rendered) Size() int64       { return r.file.Size }
+func (r rendered) Sums() digest.Sums { return r.file.Sums }
+
+func (r rendered) Open() (io.ReadCloser, error) {
+	return r.w.service.pubs.bytesOf(&r.w.pub, r.file).Open(r.w.ctx, 0, -1)
 }
 
 // endCurrent waits until the document has arrived and gives its bytes a place.

@@ -39,12 +39,17 @@ type published struct {
 	Blob   blob.ID     `cbor:"6,keyasint,omitempty"`
 	Expand bool        `cbor:"7,keyasint,omitempty"` // holds stand-ins for URLs
 	Gzip   *published  `cbor:"8,keyasint,omitempty"` // the same bytes compressed
+	Of     string      `cbor:"9,keyasint,omitempty"` // the path whose document this one is, under another name
 }
 
+// file returns the document at a path, nil if there is none.
 func (p *publication) file(path string) *published {
 	for i := range p.Files {
-		if p.Files[i].Path == path {
-			return &p.Files[i]
+		if f := &p.Files[i]; f.Path == path {
+			if f.Of != "" && f.Of != path {
+				return p.file(f.Of)
+			}
+			return f
 		}
 	}
 	return nil
@@ -95,8 +100,12 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 	if stamp == "" && !op.Missing {
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
-	key := r.space.Publication(op.Scope, publicationKey(stamp, r.index.Renderer()))
-	pub, err := p.get(ctx, r, v, op.Scope, key)
+	signer, err := p.service.signer(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	key := r.space.Publication(op.Scope, publicationKey(stamp, r.index.Renderer(), signer))
+	pub, err := p.get(ctx, r, v, op.Scope, key, signer)
 	if err != nil {
 		return nil, err
 	}
@@ -105,23 +114,52 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
 	f := pub.file(op.Path)
+	if f == nil && !op.Sum.IsZero() {
+		pub, f, err = p.earlier(ctx, r, op)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if f == nil {
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
 	return p.content(pub, f), nil
 }
 
+// earlier finds a document that its path names by digest in the publications
+// that are kept: a client that read an entry point before it was replaced goes
+// on to what that named.
+func (p *publications) earlier(ctx context.Context, r *repository, op formats.Op) (*publication, *published, error) {
+	from, to := r.space.Publications(op.Scope)
+	for item, err := range p.service.KV.Query(ctx, from.Partition, from.Sort, to.Sort, kv.Consistent) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the publications of %s/%s: %w", r.Name, op.Scope, err)
+		}
+		var pub publication
+		if err := kv.Unmarshal(item.Value, &pub); err != nil {
+			return nil, nil, fmt.Errorf("%w: publication %v: %w", formats.ErrCorrupt, item.Key, err)
+		}
+		if f := pub.file(op.Path); f != nil && f.Sums.Check(op.Sum) == nil {
+			return &pub, f, nil
+		}
+	}
+	return nil, nil, nil
+}
+
 // publicationKey names what is rendered from inputs of that stamp by that
-// renderer.
-func publicationKey(stamp, renderer string) string {
+// renderer, and signed with those keys.
+func publicationKey(stamp, renderer string, signer formats.Signer) string {
 	h := blake3.New()
 	fmt.Fprintf(h, "%q %q", stamp, renderer)
+	if signer != nil {
+		fmt.Fprintf(h, " %q", signer.Fingerprints())
+	}
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }
 
 // get returns the publication from memory, from the store, or rendered now:
 // one request renders, the others of this process wait for it.
-func (p *publications) get(ctx context.Context, r *repository, v view, scope string, key kv.Key) (*publication, error) {
+func (p *publications) get(ctx context.Context, r *repository, v view, scope string, key kv.Key, signer formats.Signer) (*publication, error) {
 	if pub, ok := p.hot.GetIfPresent(key); ok {
 		return pub, nil
 	}
@@ -132,7 +170,7 @@ func (p *publications) get(ctx context.Context, r *repository, v view, scope str
 	ch := p.making.DoChan(key.String(), func() (any, error) {
 		done := make(chan result, 1)
 		p.service.background(ctx, func(ctx context.Context) {
-			pub, err := p.loadOrRender(ctx, r, v, scope, key)
+			pub, err := p.loadOrRender(ctx, r, v, scope, key, signer)
 			done <- result{pub, err}
 		})
 		res := <-done
@@ -149,11 +187,11 @@ func (p *publications) get(ctx context.Context, r *repository, v view, scope str
 	}
 }
 
-func (p *publications) loadOrRender(ctx context.Context, r *repository, v view, scope string, key kv.Key) (*publication, error) {
+func (p *publications) loadOrRender(ctx context.Context, r *repository, v view, scope string, key kv.Key, signer formats.Signer) (*publication, error) {
 	table := kv.Table[publication]{Store: p.service.KV}
 	pub, _, err := table.Get(ctx, key)
 	if errors.Is(err, kv.ErrNotFound) {
-		return p.render(ctx, r, v, scope, key)
+		return p.render(ctx, r, v, scope, key, signer)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the publication of %s/%s: %w", r.Name, scope, err)
@@ -164,8 +202,8 @@ func (p *publications) loadOrRender(ctx context.Context, r *repository, v view, 
 
 // render makes the publication and stores it. Who loses the race for the key
 // serves what is stored: there are never two contents under one key.
-func (p *publications) render(ctx context.Context, r *repository, v view, scope string, key kv.Key) (*publication, error) {
-	pw := newPub(ctx, p.service, r)
+func (p *publications) render(ctx context.Context, r *repository, v view, scope string, key kv.Key, signer formats.Signer) (*publication, error) {
+	pw := newPub(ctx, p.service, r, signer)
 	defer pw.abort(ctx)
 	count, inputs := int64(0), newFingerprint()
 	counted := func(yield func(formats.Record, error) bool) {

@@ -25,6 +25,11 @@ type Registry interface {
 	RepositoryByID(id string) (*config.Repository, bool)
 	StoreByID(id string) (*config.Store, bool)
 	Settings() *config.Settings
+	// Signing, SigningLoaded and CreateSigning keep the keys that repositories
+	// sign with; see [config.Registry].
+	Signing(ctx context.Context, repositoryID string) (*config.Signing, error)
+	SigningLoaded(repositoryID string) *config.Signing
+	CreateSigning(ctx context.Context, repositoryID string, s *config.Signing) (*config.Signing, error)
 }
 
 // Leaser gives a name to one node at a time. release ends the lease.
@@ -65,6 +70,7 @@ type Service struct {
 	pubs    *publications
 	fills   fills
 	docs    documents
+	rings   rings
 
 	ctx    context.Context //nolint:containedctx // the life of background work, ended by Close
 	cancel context.CancelFunc

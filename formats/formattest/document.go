@@ -3,6 +3,7 @@ package formattest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -25,10 +26,11 @@ type Doc struct {
 // Pub collects a publication.
 type Pub struct {
 	Docs map[string]*Doc
+	Keys formats.Signer // optional
 }
 
 // Create begins a document; each may be written once.
-func (p *Pub) Create(path, contentType string) (io.Writer, error) {
+func (p *Pub) Create(path, contentType string, _ ...digest.Algorithm) (io.Writer, error) {
 	if p.Docs == nil {
 		p.Docs = map[string]*Doc{}
 	}
@@ -45,6 +47,39 @@ type writer struct{ doc *Doc }
 func (w writer) Write(b []byte) (int, error) {
 	w.doc.Body = append(w.doc.Body, b...)
 	return len(b), nil
+}
+
+// Document returns one that was created.
+func (p *Pub) Document(path string) (formats.Document, error) {
+	d := p.Docs[path]
+	if d == nil {
+		return nil, fmt.Errorf("document %q was not created", path)
+	}
+	return finished{NewBytes(d.Body, digest.Algorithms...)}, nil
+}
+
+type finished struct{ *Bytes }
+
+func (f finished) Open() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(f.data)), nil
+}
+
+// Link makes a document known under another path.
+func (p *Pub) Link(path, other string) error {
+	d := p.Docs[path]
+	if d == nil {
+		return fmt.Errorf("document %q was not created", path)
+	}
+	p.Docs[other] = d
+	return nil
+}
+
+// Signer returns the keys given to the Pub.
+func (p *Pub) Signer() (formats.Signer, error) {
+	if p.Keys == nil {
+		return nil, errors.New("the publication has no keys")
+	}
+	return p.Keys, nil
 }
 
 // URL returns an absolute URL below Base.

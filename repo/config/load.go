@@ -17,6 +17,7 @@ type snapshot struct {
 	documents map[string]loaded[Repository]
 	claims    map[string]loaded[claim]
 	stores    map[string]loaded[Store]
+	signing   map[string]loaded[Signing]
 	dead      map[string]bool
 
 	// As it holds.
@@ -79,6 +80,9 @@ func (r *Registry) read(ctx context.Context, old *snapshot) (*snapshot, error) {
 		return nil, err
 	}
 	if s.claims, err = readAll(ctx, r, kindName, old.claims); err != nil {
+		return nil, err
+	}
+	if s.signing, err = readAll(ctx, r, kindSigning, old.signing); err != nil {
 		return nil, err
 	}
 	s.dead = map[string]bool{}

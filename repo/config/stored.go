@@ -17,6 +17,7 @@ const (
 	kindName       = "name"
 	kindDead       = "dead"
 	kindSetting    = "setting"
+	kindSigning    = "signing"
 
 	settingsID = "settings"
 	sealID     = "seal"
