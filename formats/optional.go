@@ -83,3 +83,12 @@ func (e Entry) After(cursor string) bool {
 	}
 	return e.Name > name
 }
+
+// ComponentUploader is implemented by formats that take the form which Nexus
+// calls a component: POST /service/rest/v1/components.
+type ComponentUploader interface {
+	// Component returns the Write that Accept is given with that form as its
+	// body. Its fields are named "<format>.asset", "<format>.asset.filename"
+	// and so on, and come in any order.
+	Component() Op
+}

@@ -14,6 +14,26 @@ import (
 
 // fail answers with what an error says. f may have a body of its own for it.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, f formats.Format) {
+	s.failAs(w, r, err, func(told fault.Fault) {
+		told.Prepare(w, r)
+		if native, ok := f.(formats.Failer); ok && native.Fail(w, r, told.Status, told.Message) {
+			return
+		}
+		if told.Status == http.StatusRequestEntityTooLarge {
+			told.WriteText(w, r)
+			return
+		}
+		told.WriteJSON(w, r)
+	})
+}
+
+// failText answers with a line of text.
+func (s *server) failText(w http.ResponseWriter, r *http.Request, err error) {
+	s.failAs(w, r, err, func(told fault.Fault) { told.WriteText(w, r) })
+}
+
+// failAs answers with an error in the surface's way.
+func (s *server) failAs(w http.ResponseWriter, r *http.Request, err error, write func(fault.Fault)) {
 	x := exchange.From(r.Context())
 	err = blame(x, err)
 	told := fault.Of(err)
@@ -24,15 +44,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, f forma
 	}
 	// A client that closed its half of the connection only still reads.
 	defer refuseBody(x, r)()
-	told.Prepare(w, r)
-	if native, ok := f.(formats.Failer); ok && native.Fail(w, r, told.Status, told.Message) {
-		return
-	}
-	if told.Status == http.StatusRequestEntityTooLarge {
-		told.WriteText(w, r)
-		return
-	}
-	told.WriteJSON(w, r)
+	write(told)
 }
 
 // blame puts an error of reading the request's body, which may have passed

@@ -22,6 +22,7 @@ import (
 	"granary/auth"
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
+	"granary/httpapi/nexus"
 	"granary/httpapi/origin"
 	"granary/httpapi/rest"
 	"granary/repo"
@@ -124,6 +125,12 @@ func (s *server) routes() error {
 		m.Path("/metrics").Methods(http.MethodGet, http.MethodHead).Handler(s.route("/metrics", s.metrics))
 	}
 	api, err := rest.New(m, s.REST, s.failREST)
+	if err != nil {
+		return err
+	}
+	err = nexus.Mount(m, api.OpenAPI(), nexus.Config{
+		Registry: s.REST.Registry, Repositories: s.Repositories, Settings: s.Settings, Fail: s.failText,
+	})
 	if err != nil {
 		return err
 	}

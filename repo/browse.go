@@ -62,6 +62,28 @@ func (h *Handle) Walk(ctx context.Context, dir string) iter.Seq2[formats.Record,
 	}
 }
 
+// Located is an artifact and where a walk goes on behind it.
+type Located struct {
+	formats.Record
+	Next string // cursor for WalkFrom
+}
+
+// WalkFrom is Walk from a cursor on, "" for the beginning.
+func (h *Handle) WalkFrom(ctx context.Context, dir, cursor string) iter.Seq2[Located, error] {
+	return func(yield func(Located, error) bool) {
+		at, err := parsePosition(cursor)
+		if err != nil {
+			yield(Located{}, err)
+			return
+		}
+		for f, err := range h.walk(ctx, dir, at) {
+			if !yield(Located{f.rec, f.next.String()}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // Found is a page of search results.
 type Found struct {
 	Records []formats.Record

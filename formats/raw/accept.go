@@ -24,6 +24,8 @@ func (Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx 
 		return nil
 	case op.Label == labelForm:
 		return acceptForm(ctx, op.Scope, up, tx)
+	case op.Label == labelComponent:
+		return acceptComponent(ctx, up, tx)
 	}
 	rec, b, err := receive(ctx, op.Scope, op.Name, up.Header, up.Body, tx)
 	if err != nil {

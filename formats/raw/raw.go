@@ -18,10 +18,11 @@ import (
 type Format struct{}
 
 var (
-	_ formats.Format      = Format{}
-	_ formats.Caller      = Format{}
-	_ formats.Substituter = Format{}
-	_ formats.Titler      = Format{}
+	_ formats.Format            = Format{}
+	_ formats.Caller            = Format{}
+	_ formats.Substituter       = Format{}
+	_ formats.Titler            = Format{}
+	_ formats.ComponentUploader = Format{}
 )
 
 // New returns the format.
@@ -32,10 +33,11 @@ func (Format) Name() string { return "raw" }
 
 // Labels of operations. That of a checksum is followed by its algorithm.
 const (
-	labelFile     = "file"
-	labelForm     = "form"
-	labelList     = "directory"
-	labelChecksum = "checksum "
+	labelFile      = "file"
+	labelForm      = "form"
+	labelComponent = "component"
+	labelList      = "directory"
+	labelChecksum  = "checksum "
 )
 
 // Route reads a path. Any is a file; one that ends in a slash, and the root,
