@@ -3,6 +3,8 @@ package kv
 import (
 	"fmt"
 	"hash/fnv"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -14,10 +16,14 @@ import (
 //	a/<repo>/<shard>         <scope>//<name>          record
 //	a/<repo>/<shard>         <dir>//\x01<child>       directory marker, before all records of its scope
 //	h/<repo>/<shard>         <scope>//<name>//<since> what an overwrite or a delete replaced
+//	h/<repo>/<shard>         <scope>//\x01<path>//<since> what an upstream document was before
 //	t/<repo>/<shard>         <scope>//<name>          last access; the only blind one, expiring
 //	i/<repo>/<shard>         <scope>//stamp           stamp of a scope
 //	i/<repo>/<shard>         <scope>//pub/<key>       publication
 //	i/<repo>/<shard>         <scope>//doc/<path>      upstream document, or that there is none
+//	i/<repo>/0000            //commit/<id>            makes the records that name it visible
+//	i/<repo>/0000            //pruned                 up to when history is gone
+//	s                        <repo>//<name>           snapshot
 //	b/<store>/<2 hex>        <BLAKE3 hex>             reference to a blob
 //	u/<repo>/<2 hex>         <uuid>                   upload session
 //	u/<repo>/<2 hex>         <uuid>//<part>           its parts
@@ -95,6 +101,36 @@ func (s Space) Replaced(scope, name string, since int64) Key {
 	return Key{s.History(s.Shard(scope)), fmt.Sprintf("%s%s%s%s%016x", scope, sep, name, sep, since)}
 }
 
+// ReplacedRange bounds the history of one record, up to what was written at
+// the time at, included.
+func (s Space) ReplacedRange(scope, name string, at int64) (from, to string) {
+	from = scope + sep + name + sep
+	if at == math.MaxInt64 {
+		return from, from + "g"
+	}
+	return from, fmt.Sprintf("%s%016x", from, max(at, -1)+1)
+}
+
+// ReplacedDocument is the name under which what an upstream document was is
+// kept in the history of its scope.
+func ReplacedDocument(path string) string { return marker + path }
+
+// SplitReplaced takes the sort key of history apart. The name of a document
+// is its path, and ok is false for what is no such key.
+func SplitReplaced(sort string) (scope, name string, since int64, document, ok bool) {
+	scope, rest, ok := strings.Cut(sort, sep)
+	i := strings.LastIndex(rest, sep)
+	if !ok || i < 0 {
+		return "", "", 0, false, false
+	}
+	n, err := strconv.ParseUint(rest[i+len(sep):], 16, 63)
+	if err != nil || len(rest)-i-len(sep) != 16 {
+		return "", "", 0, false, false
+	}
+	name, document = strings.CutPrefix(rest[:i], marker)
+	return scope, name, int64(n), document, name != ""
+}
+
 // Accessed names the last access of a record.
 func (s Space) Accessed(scope, name string) Key {
 	return Key{s.Access(s.Shard(scope)), scope + sep + name}
@@ -119,6 +155,27 @@ func (s Space) Publications(scope string) (from, to Key) {
 // Document names an upstream document of a scope.
 func (s Space) Document(scope, path string) Key {
 	return Key{s.Index(s.Shard(scope)), scope + sep + "doc/" + path}
+}
+
+// Commit names what makes visible the records that name id.
+func (s Space) Commit(id string) Key { return Key{s.Index(0), sep + "commit/" + id} }
+
+// Pruned names the time up to which history is gone.
+func (s Space) Pruned() Key { return Key{s.Index(0), sep + "pruned"} }
+
+// Snapshot names a snapshot of a repository by its id.
+func Snapshot(repo, name string) Key { return Key{SnapshotPartition, repo + sep + name} }
+
+// SnapshotPartition holds the snapshots of all repositories.
+const SnapshotPartition = "s"
+
+// SnapshotRange bounds the snapshots of a repository.
+func SnapshotRange(repo string) (from, to string) { return repo + sep, repo + "/0" }
+
+// SplitSnapshot takes the sort key of a snapshot apart.
+func SplitSnapshot(sort string) (repo, name string) {
+	repo, name, _ = strings.Cut(sort, sep)
+	return repo, name
 }
 
 // ScopeRange bounds the records and markers of a scope, markers first.

@@ -85,7 +85,7 @@ func (l listing) countFiles(ctx context.Context) (n int, err error) {
 				p.from, more = past(item.Sort[:len(item.Sort)-len(name)+i+1]), true
 				break
 			}
-			shows, err := isFile(item, name)
+			shows, err := l.isFile(ctx, item, name)
 			if err != nil {
 				return 0, err
 			}
@@ -99,19 +99,31 @@ func (l listing) countFiles(ctx context.Context) (n int, err error) {
 
 // presence is what counting looks at in a record; the rest is skipped.
 type presence struct {
-	Deleted bool `cbor:"2,keyasint,omitempty"`
+	Deleted bool   `cbor:"2,keyasint,omitempty"`
+	Commit  string `cbor:"17,keyasint,omitempty"`
 }
 
-func isFile(item kv.Item, name string) (bool, error) {
+func (l listing) isFile(ctx context.Context, item kv.Item, name string) (bool, error) {
 	if strings.HasPrefix(name, ":") {
-		rec, err := Decode(item)
-		return err == nil && !rec.Deleted && !rec.Hidden(name), err
+		return l.isRecord(ctx, item, name)
 	}
 	var p presence
 	if err := cbor.Unmarshal(item.Value, &p); err != nil {
 		return false, fmt.Errorf("%w: record %v: %w", formats.ErrCorrupt, item.Key, err)
 	}
+	if p.Commit != "" {
+		return l.isRecord(ctx, item, name)
+	}
 	return !p.Deleted, nil
+}
+
+func (l listing) isRecord(ctx context.Context, item kv.Item, name string) (bool, error) {
+	rec, err := Decode(item)
+	if err != nil {
+		return false, err
+	}
+	now, err := l.visible(ctx, l.sp, Named{Scope: l.dir, Name: name, Version: item.Version, Record: rec})
+	return now != nil && !now.Hidden(name), err
 }
 
 // DirAt is Dir from the line number offset on, with the number of all lines.

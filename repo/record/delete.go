@@ -27,7 +27,7 @@ func (s *Store) Delete(ctx context.Context, sp kv.Space, scope, name string, con
 }
 
 func (w *write) remove(ctx context.Context, cond func(Record) error) (removed, tombstone Record, err error) {
-	old, err := w.load(ctx, w.key, kv.Consistent)
+	old, err := w.head(ctx)
 	if err != nil {
 		return Record{}, Record{}, refused{err}
 	}
@@ -37,7 +37,7 @@ func (w *write) remove(ctx context.Context, cond func(Record) error) (removed, t
 			return Record{}, Record{}, refused{formats.ErrNotFound}
 		}
 		if cond != nil {
-			if err := cond(old.rec); err != nil {
+			if err := cond(*old.live()); err != nil {
 				return Record{}, Record{}, refused{err}
 			}
 		}
@@ -48,7 +48,7 @@ func (w *write) remove(ctx context.Context, cond func(Record) error) (removed, t
 			return Record{}, Record{}, err
 		}
 		if done {
-			return old.rec, now.rec, nil
+			return *old.live(), now.rec, nil
 		}
 		old = now
 		if err := pause(ctx, try); err != nil {

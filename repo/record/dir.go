@@ -158,7 +158,7 @@ func (l listing) stretch(ctx context.Context, p *span, n int) (stretched, error)
 			p.from, out.more = past(item.Sort[:len(item.Sort)-len(name)+i+1]), true
 			break
 		}
-		line, ok, err := l.line(item, name, marker, began)
+		line, ok, err := l.line(ctx, item, name, marker, began)
 		if err != nil {
 			return out, err
 		}
@@ -179,7 +179,7 @@ func (l listing) stretch(ctx context.Context, p *span, n int) (stretched, error)
 }
 
 // line makes a line of an item; !ok: none shows.
-func (l listing) line(item kv.Item, name string, marker bool, began uint64) (Line, bool, error) {
+func (l listing) line(ctx context.Context, item kv.Item, name string, marker bool, began uint64) (Line, bool, error) {
 	if marker {
 		var value counter
 		if err := kv.Unmarshal(item.Value, &value); err != nil {
@@ -193,10 +193,16 @@ func (l listing) line(item kv.Item, name string, marker bool, began uint64) (Lin
 		return Line{Name: name, Dir: true, Count: value.Count, Bytes: value.Bytes, Modified: value.Modified, Version: item.Version}, true, nil
 	}
 	rec, err := Decode(item)
-	if err != nil || rec.Deleted || rec.Hidden(name) {
+	if err != nil {
 		return Line{}, false, err
 	}
-	return fileLine(Named{Scope: l.dir, Name: name, Version: item.Version, Record: rec}, name), true, nil
+	n := Named{Scope: l.dir, Name: name, Version: item.Version, Record: rec}
+	now, err := l.visible(ctx, l.sp, n)
+	if err != nil || now == nil || now.Hidden(name) {
+		return Line{}, false, err
+	}
+	n.Record = *now
+	return fileLine(n, name), true, nil
 }
 
 // fileLine leaves out what would make long listings large.

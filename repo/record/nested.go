@@ -106,7 +106,7 @@ func (l listing) derived(ctx context.Context, name string) iter.Seq2[Line, error
 	}
 	return func(yield func(Line, error) bool) {
 		var line Line
-		for n, err := range l.scan(ctx, p, l.o.read) {
+		for n, err := range l.scan(ctx, l.sp, p, l.o) {
 			if err != nil {
 				yield(Line{}, err)
 				return
@@ -140,7 +140,7 @@ func (l listing) files(ctx context.Context, scope, prefix, name string) iter.Seq
 		p.from = after(scope + "//" + prefix + name)
 	}
 	return func(yield func(Line, error) bool) {
-		for n, err := range l.scan(ctx, p, l.o.read) {
+		for n, err := range l.scan(ctx, l.sp, p, l.o) {
 			if err != nil {
 				yield(Line{}, err)
 				return

@@ -67,7 +67,7 @@ func (s *Store) look(ctx context.Context, sp kv.Space, dir string, read []kv.Rea
 	spans := []span{{0, sp.Records(own), from, to}}
 	spans = append(spans, walkSpans(sp, dir, options{})...)
 	for _, p := range spans {
-		found, err := s.lookIn(ctx, p, read)
+		found, err := s.lookIn(ctx, sp, p, read)
 		if found || err != nil {
 			return found, err
 		}
@@ -75,7 +75,7 @@ func (s *Store) look(ctx context.Context, sp kv.Space, dir string, read []kv.Rea
 	return false, nil
 }
 
-func (s *Store) lookIn(ctx context.Context, p span, read []kv.ReadOption) (bool, error) {
+func (s *Store) lookIn(ctx context.Context, sp kv.Space, p span, read []kv.ReadOption) (bool, error) {
 	const first = 16 // most directories that are not empty show it at once
 	for n := first; ; n = min(4*n, pageItems) {
 		opts := append([]kv.ReadOption{kv.Limit(n)}, read...)
@@ -86,7 +86,7 @@ func (s *Store) lookIn(ctx context.Context, p span, read []kv.ReadOption) (bool,
 			}
 			seen++
 			p.from = after(item.Sort)
-			_, name, marker := kv.SplitRecord(item.Sort)
+			scope, name, marker := kv.SplitRecord(item.Sort)
 			if marker {
 				continue
 			}
@@ -94,7 +94,11 @@ func (s *Store) lookIn(ctx context.Context, p span, read []kv.ReadOption) (bool,
 			if err != nil {
 				return false, err
 			}
-			if !rec.Deleted && !rec.Hidden(name) {
+			now, err := s.visible(ctx, sp, Named{Scope: scope, Name: name, Version: item.Version, Record: rec})
+			if err != nil {
+				return false, err
+			}
+			if now != nil && !now.Hidden(name) {
 				return true, nil
 			}
 		}

@@ -54,6 +54,8 @@ func (s *Store) Put(ctx context.Context, sp kv.Space, scope, name string, rec Re
 		return Outcome{}, fmt.Errorf("write record %s: %w", formats.Join(scope, name), err)
 	case out.Same:
 		w.end(nil, nil, false)
+	case rec.Commit != "":
+		w.end(nil, nil, false) // counted when it is seen, see Count
 	default:
 		w.end(out.Replaced, &out.Record, false)
 	}
@@ -107,7 +109,7 @@ func (w *write) put(ctx context.Context, rec Record, decide Decide) (Outcome, er
 	var old state
 	if v, err := decide(nil); err != nil || v != Replace {
 		// A write that may not go to an empty path has to look first.
-		if old, err = w.load(ctx, w.key, kv.Consistent); err != nil {
+		if old, err = w.head(ctx); err != nil {
 			return Outcome{}, refused{err}
 		}
 	}
@@ -117,7 +119,7 @@ func (w *write) put(ctx context.Context, rec Record, decide Decide) (Outcome, er
 		case err != nil:
 			return Outcome{}, refused{err}
 		case verdict == Same && old.live() != nil:
-			return Outcome{Record: old.rec, Version: old.version, Same: true}, nil
+			return Outcome{Record: *old.live(), Version: old.version, Same: true}, nil
 		case verdict != Replace:
 			return Outcome{}, refused{errVerdict}
 		}
@@ -133,6 +135,15 @@ func (w *write) put(ctx context.Context, rec Record, decide Decide) (Outcome, er
 			return Outcome{}, refused{err}
 		}
 	}
+}
+
+// head reads what the write meets.
+func (w *write) head(ctx context.Context) (state, error) {
+	st, err := w.load(ctx, w.key, kv.Consistent)
+	if err == nil {
+		err = w.settle(ctx, w.sp, w.scope, w.name, &st)
+	}
+	return st, err
 }
 
 func nonce() uint64 { return rand.Uint64() } //nolint:gosec // only to be unlikely the same twice
@@ -174,6 +185,9 @@ func (w *write) swap(ctx context.Context, old state, next Record) (state, bool, 
 		return state{}, false, settled(err)
 	}
 	now, err := stateOf(kv.Current(ctx, w.kv, w.key, err))
+	if err == nil {
+		err = w.settle(ctx, w.sp, w.scope, w.name, &now)
+	}
 	if err != nil {
 		return state{}, false, err
 	}

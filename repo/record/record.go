@@ -41,6 +41,10 @@ type Record struct {
 
 	// Nonce tells writes apart that are equal in all else. Put sets it.
 	Nonce uint64 `cbor:"16,keyasint,omitempty"`
+
+	// Commit, if set, keeps the record from being seen before the commit of
+	// that id exists ([Store.Commit]); till then what it replaced is.
+	Commit string `cbor:"17,keyasint,omitempty"`
 }
 
 // Origin is what a cache remembers of the upstream's answer.
@@ -72,12 +76,12 @@ func (r Record) Hidden(name string) bool {
 // same tells whether r and o are the same state: equal but for what [Store.Update]
 // may change.
 func (r Record) same(o Record) bool {
-	return r.Since == o.Since && r.Deleted == o.Deleted && r.sameContent(o)
+	return r.Since == o.Since && r.Deleted == o.Deleted && r.Commit == o.Commit && r.sameContent(o)
 }
 
 func (r Record) sameContent(o Record) bool {
 	return r.Size == o.Size && r.Type == o.Type && bytes.Equal(r.Sums.BLAKE3, o.Sums.BLAKE3) && bytes.Equal(r.Inline, o.Inline) &&
-		r.Store == o.Store && r.Blob == o.Blob && bytes.Equal(r.Meta, o.Meta) && r.Path == o.Path && r.URL == o.URL && r.Move == o.Move
+		(r.Blob == "") == (o.Blob == "") && bytes.Equal(r.Meta, o.Meta) && r.Path == o.Path && r.URL == o.URL && r.Move == o.Move
 }
 
 // Decode reads the value of an item at a record's key, or at one of history.

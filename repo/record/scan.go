@@ -18,6 +18,7 @@ type options struct {
 	read  []kv.ReadOption
 	scope string
 	deep  bool // names of scope reach below it
+	at    int64
 }
 
 // Consistent asks for the latest acknowledged state.
@@ -31,7 +32,7 @@ func InScope(scope string) Option {
 
 // resolve folds options. A scope that the directory is not within is of no use.
 func resolve(dir string, opts []Option) options {
-	var o options
+	o := options{at: present}
 	for _, f := range opts {
 		f(&o)
 	}
@@ -82,7 +83,7 @@ const (
 func (s *Store) Scope(ctx context.Context, sp kv.Space, scope string, opts ...Option) iter.Seq2[Named, error] {
 	o := resolve(scope, opts)
 	from, to := kv.NamesRange(scope, "")
-	return s.scan(ctx, span{0, sp.Records(sp.Shard(scope)), from, to}, o.read)
+	return s.scan(ctx, sp, span{0, sp.Records(sp.Shard(scope)), from, to}, o)
 }
 
 // Walk yields all live records at or below a directory, shard after shard, and
@@ -97,7 +98,7 @@ func (s *Store) Walk(ctx context.Context, sp kv.Space, dir, cursor string, opts 
 			return
 		}
 		for _, p := range spans {
-			for n, err := range s.scan(ctx, p, o.read) {
+			for n, err := range s.scan(ctx, sp, p, o) {
 				if !yield(n, err) || err != nil {
 					return
 				}
@@ -159,32 +160,48 @@ func resume(spans []span, cursor string) ([]span, error) {
 	return spans, nil
 }
 
-// scan yields the live records of a span.
-func (s *Store) scan(ctx context.Context, p span, read []kv.ReadOption) iter.Seq2[Named, error] {
+// scan yields the records of a span that are seen at the time asked for.
+func (s *Store) scan(ctx context.Context, sp kv.Space, p span, o options) iter.Seq2[Named, error] {
 	return func(yield func(Named, error) bool) {
 		for more := true; more; {
 			var items []kv.Item
 			var err error
-			if items, more, err = s.page(ctx, &p, read); err != nil {
+			if items, more, err = s.page(ctx, &p, o.read); err != nil {
 				yield(Named{}, err)
 				return
 			}
-			for _, item := range items {
-				scope, name, marker := kv.SplitRecord(item.Sort)
-				if marker {
-					continue
-				}
-				rec, err := Decode(item)
-				if err != nil {
-					yield(Named{}, err)
-					return
-				}
-				if !rec.Deleted && !yield(Named{scope, name, item.Version, rec, p.stage}, nil) {
+			page, err := heads(items, p.stage)
+			if err == nil {
+				page, err = s.seen(ctx, sp, page, o.at)
+			}
+			if err != nil {
+				yield(Named{}, err)
+				return
+			}
+			for _, n := range page {
+				if !yield(n, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// heads are the records of a page, tombstones included.
+func heads(items []kv.Item, stage int) ([]Named, error) {
+	out := make([]Named, 0, len(items))
+	for _, item := range items {
+		scope, name, marker := kv.SplitRecord(item.Sort)
+		if marker {
+			continue
+		}
+		rec, err := Decode(item)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Named{scope, name, item.Version, rec, stage})
+	}
+	return out, nil
 }
 
 // page reads some items and moves the span past them; more: there may be others.

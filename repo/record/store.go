@@ -38,6 +38,7 @@ type Store struct {
 	totals   *totals
 	stamps   *stamps
 	accesses *accesses
+	commits  *commits
 }
 
 // New returns a Store. Its background work is done by [Store.Run].
@@ -64,6 +65,7 @@ func New(c Config) *Store {
 		totals:   t,
 		stamps:   newStamps(c.KV, c.Now),
 		accesses: newAccesses(c.KV, c.Now, c.AccessTTL),
+		commits:  &commits{made: newRecent[kv.Key, int64](maxCommits)},
 	}
 }
 
@@ -79,22 +81,31 @@ const (
 )
 
 // Get returns a record and its version, or formats.ErrNotFound, also for one
-// that was deleted.
+// that was deleted. The version is "" for what a record that waits for its
+// commit has replaced.
 func (s *Store) Get(ctx context.Context, sp kv.Space, scope, name string, mode Mode) (Record, kv.Version, error) {
 	key := sp.Record(scope, name)
 	if mode == Hit && !s.traits.AlwaysConsistent {
-		if st, err := s.load(ctx, key); err != nil || st.live() != nil {
+		st, err := s.load(ctx, key)
+		if err != nil || st.live() != nil && st.rec.Commit == "" {
 			return st.rec, st.version, err
 		}
 	}
 	st, err := s.load(ctx, key, kv.Consistent)
+	if err == nil {
+		err = s.settle(ctx, sp, scope, name, &st)
+	}
 	if err != nil {
 		return Record{}, "", err
 	}
-	if st.live() == nil {
+	rec := st.live()
+	switch {
+	case rec == nil:
 		return Record{}, "", fmt.Errorf("record %s: %w", formats.Join(scope, name), formats.ErrNotFound)
+	case st.waits:
+		return *rec, "", nil
 	}
-	return st.rec, st.version, nil
+	return *rec, st.version, nil
 }
 
 // state is what a record's key holds; the zero state is nothing.
@@ -102,10 +113,16 @@ type state struct {
 	rec     Record
 	raw     []byte
 	version kv.Version // "": absent
+	// waits: rec is not seen before its commit; replaced, nil for nothing, is.
+	waits    bool
+	replaced *Record
 }
 
 // live is nil if there is nothing, or a tombstone.
 func (st *state) live() *Record {
+	if st.waits {
+		return st.replaced
+	}
 	if st.version == "" || st.rec.Deleted {
 		return nil
 	}
@@ -121,6 +138,20 @@ func stateOf(item kv.Item, err error) (state, error) {
 	}
 	rec, err := Decode(item)
 	return state{rec: rec, raw: item.Value, version: item.Version}, err
+}
+
+// settle finds out what is seen of a record that names a commit.
+func (s *Store) settle(ctx context.Context, sp kv.Space, scope, name string, st *state) error {
+	if st.version == "" || st.rec.Commit == "" {
+		return nil
+	}
+	ok, err := s.holds(ctx, sp, st.rec, present)
+	if err != nil || ok {
+		return err
+	}
+	st.waits = true
+	st.replaced, err = s.before(ctx, sp, scope, name, st.rec.Since-1)
+	return err
 }
 
 func (s *Store) load(ctx context.Context, key kv.Key, opts ...kv.ReadOption) (state, error) {

@@ -1,0 +1,84 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"granary/kv"
+)
+
+// commits remembers which commits exist: what exists never goes.
+type commits struct {
+	mu   sync.Mutex
+	made *recent[kv.Key, int64] // Unix ns; guarded by mu
+}
+
+const maxCommits = 1 << 12
+
+// commit is the stored value.
+type commit struct {
+	kv.Extra `cbor:"-"`
+
+	Time int64 `cbor:"1,keyasint,omitempty"` // Unix ns
+}
+
+// Commit makes all records that name id visible at once, from now on. Doing it
+// again changes nothing.
+func (s *Store) Commit(ctx context.Context, sp kv.Space, id string) error {
+	key := sp.Commit(id)
+	table := kv.Table[commit]{Store: s.kv}
+	if _, err := table.Create(ctx, key, commit{Time: s.now().UnixNano()}); err != nil && !errors.Is(err, kv.ErrConflict) {
+		return fmt.Errorf("write commit %v: %w", key, err)
+	}
+	return nil
+}
+
+// Committed tells whether a commit exists.
+func (s *Store) Committed(ctx context.Context, sp kv.Space, id string) (bool, error) {
+	when, err := s.committed(ctx, sp, id)
+	return when != 0, err
+}
+
+// Count adds a record to the counters of the directories above it once its
+// commit exists: [Store.Put] did not. A record that was written over or
+// removed since needs it no more. Doing it twice counts twice, until the
+// collector counts anew.
+func (s *Store) Count(ctx context.Context, sp kv.Space, scope, name, id string) error {
+	w := s.begin(sp, scope, name)
+	st, err := w.load(ctx, w.key, kv.Consistent)
+	if err != nil || st.version == "" || st.rec.Commit != id || st.rec.Deleted {
+		w.end(nil, nil, err != nil)
+		return err
+	}
+	old, err := s.before(ctx, sp, scope, name, st.rec.Since-1)
+	if err != nil {
+		w.end(nil, nil, true)
+		return err
+	}
+	w.end(old, &st.rec, false)
+	return nil
+}
+
+// committed returns the time of a commit, 0 if there is none yet.
+func (s *Store) committed(ctx context.Context, sp kv.Space, id string) (int64, error) {
+	key := sp.Commit(id)
+	s.commits.mu.Lock()
+	when, ok := s.commits.made.get(key)
+	s.commits.mu.Unlock()
+	if ok {
+		return when, nil
+	}
+	c, _, err := kv.Table[commit]{Store: s.kv}.Get(ctx, key, kv.Consistent)
+	if errors.Is(err, kv.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read commit %v: %w", key, err)
+	}
+	s.commits.mu.Lock()
+	defer s.commits.mu.Unlock()
+	s.commits.made.set(key, c.Time)
+	return c.Time, nil
+}
