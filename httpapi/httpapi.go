@@ -38,6 +38,7 @@ type Authenticator interface {
 // Repositories opens repositories by name; [repo.Service] is one.
 type Repositories interface {
 	Open(ctx context.Context, name string, access repo.Access) (*repo.Handle, error)
+	OpenAsOf(ctx context.Context, name, asOf string, access repo.Access) (*repo.Handle, error)
 }
 
 // Config is what the surface is made of.

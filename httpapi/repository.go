@@ -89,10 +89,7 @@ func (a *artifact) route() (formats.Op, error) {
 	if !a.x.Can(formats.VerbRead, name) && !a.x.Can(formats.VerbWrite, name) && !a.x.Can(formats.VerbDelete, name) {
 		return formats.Op{}, a.x.Authorise(usual, name)
 	}
-	h, err := a.s.Repositories.Open(a.r.Context(), name, a.x.Can)
-	if err == nil && a.target.AsOf != "" {
-		err = snapshotMissing(a.target)
-	}
+	h, err := a.open()
 	if err != nil {
 		if refused := a.x.Authorise(usual, name); refused != nil {
 			return formats.Op{}, refused
@@ -114,9 +111,12 @@ func (a *artifact) route() (formats.Op, error) {
 	return op, nil
 }
 
-// snapshotMissing says of name@snapshot that there is no such snapshot.
-func snapshotMissing(t requestpath.Target) error {
-	return &fault.Fault{Status: http.StatusNotFound, Code: fault.NotFound, Message: "repository " + t.Repository + " has no snapshot " + t.AsOf}
+// open opens the repository, as of a time or snapshot if the path names one.
+func (a *artifact) open() (*repo.Handle, error) {
+	if a.target.AsOf != "" {
+		return a.s.Repositories.OpenAsOf(a.r.Context(), a.target.Repository, a.target.AsOf, a.x.Can)
+	}
+	return a.s.Repositories.Open(a.r.Context(), a.target.Repository, a.x.Can)
 }
 
 // usualVerb is the right that a method needs as far as one can say without the
@@ -192,7 +192,7 @@ func (a *artifact) options(op formats.Op) content.Options {
 		}
 	}
 	if o.Document {
-		o.Base = a.x.Base() + requestpath.Prefix + a.target.Repository
+		o.Base = a.x.Base() + requestpath.Prefix + a.target.Name()
 		o.Expand = a.s.Expand
 	}
 	return o

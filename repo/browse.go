@@ -21,7 +21,7 @@ type Page struct {
 
 // Browse lists a directory: directories first, then files, each by name.
 func (h *Handle) Browse(ctx context.Context, dir string, offset, limit int) (Page, error) {
-	if t, ok := h.view.(target); ok {
+	if t, ok := h.view.(target); ok && h.moment == nil {
 		return t.base().browse(ctx, dir, offset, limit)
 	}
 	var p Page
@@ -152,7 +152,7 @@ func (h *Handle) walk(ctx context.Context, dir string, at position) iter.Seq2[wa
 	return func(yield func(walked, error) bool) {
 		for i := at.member; i < len(targets); i++ {
 			b := targets[i].base()
-			for n, err := range b.service.Records.Walk(ctx, b.repo.space, dir, at.cursor) {
+			for n, err := range b.service.Records.Walk(ctx, b.repo.space, dir, at.cursor, b.walking()...) {
 				if err != nil {
 					yield(walked{}, fmt.Errorf("read %s: %w", b.repo.Name, err))
 					return
@@ -174,10 +174,18 @@ func (h *Handle) walk(ctx context.Context, dir string, at position) iter.Seq2[wa
 	}
 }
 
+// walking are the options of a walk, which need not be consistent.
+func (h *hosted) walking() []record.Option {
+	if h.moment == nil {
+		return nil
+	}
+	return []record.Option{h.when()}
+}
+
 func shadowed(ctx context.Context, earlier []target, scope, name string) (bool, error) {
 	for _, t := range earlier {
 		b := t.base()
-		_, _, err := b.service.Records.Get(ctx, b.repo.space, scope, name, record.Hit)
+		_, err := b.get(ctx, scope, name, record.Hit)
 		if err == nil {
 			return true, nil
 		}

@@ -48,7 +48,11 @@ func (c *cache) Stamp(ctx context.Context, scope string) (string, error) {
 	if entry == "" {
 		return "", nil
 	}
-	d, err := c.document(ctx, scope, entry, digest.Sums{})
+	read := c.document
+	if c.moment != nil {
+		read = c.pastDocument
+	}
+	d, err := read(ctx, scope, entry, digest.Sums{})
 	if errors.Is(err, formats.ErrNotFound) {
 		return "", nil
 	}
@@ -75,6 +79,9 @@ func (c *cache) Open(ctx context.Context, op formats.Op) (*formats.Content, erro
 func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Content, error) {
 	if c.repo.refuses(op.Upstream()) {
 		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, op.Upstream(), formats.ErrBlocked)
+	}
+	if c.moment != nil {
+		return c.hosted.find(ctx, op, false)
 	}
 	fixed := c.repo.fixed(op)
 	mode := record.Latest

@@ -64,7 +64,7 @@ func (c *checks) compare(ctx context.Context, v view, scope, stamp string, pub *
 		return err
 	}
 	for _, t := range v.targets() {
-		if h, ok := t.(*hosted); ok {
+		if h, ok := t.(*hosted); ok && h.moment == nil {
 			if err := c.service.Records.Touch(ctx, h.repo.space, scope); err != nil {
 				return err
 			}

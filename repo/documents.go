@@ -36,6 +36,11 @@ type document struct {
 	Inline       []byte      `cbor:"8,keyasint,omitempty"`
 	Store        string      `cbor:"9,keyasint,omitempty"`
 	Blob         blob.ID     `cbor:"10,keyasint,omitempty"`
+	// Since is the time from which on the upstream has been known to have this,
+	// later than its predecessor's.
+	Since int64 `cbor:"11,keyasint,omitempty"` // Unix ns
+	// Replaced: there is no document, but there was one before.
+	Replaced bool `cbor:"12,keyasint,omitempty"`
 }
 
 func (d *document) stamp() string { return cacheStamp + hex.EncodeToString(d.Sums.BLAKE3[:16]) }
@@ -56,20 +61,20 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 	d, version, err := c.service.documentTable().Get(ctx, key)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		return c.askDocument(ctx, key, path, nil, "", sum)
+		return c.askDocument(ctx, scope, path, nil, "", sum)
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	case c.current(&d, sum):
 		return d.result(path)
 	case c.repo.ttl() > 0 && !d.missing() && sum.IsZero():
 		c.service.background(ctx, func(ctx context.Context) {
-			if _, err := c.askDocument(ctx, key, path, &d, version, sum); err != nil && !errors.Is(err, formats.ErrNotFound) {
+			if _, err := c.askDocument(ctx, scope, path, &d, version, sum); err != nil && !errors.Is(err, formats.ErrNotFound) {
 				c.service.Log.WarnContext(ctx, "refresh a document", "repository", c.repo.Name, "path", path, "error", err)
 			}
 		})
 		return d.result(path)
 	}
-	return c.askDocument(ctx, key, path, &d, version, sum)
+	return c.askDocument(ctx, scope, path, &d, version, sum)
 }
 
 // current tells whether the upstream need not be asked.
@@ -91,15 +96,15 @@ func (d *document) result(path string) (*document, error) {
 }
 
 // askDocument asks the upstream once for all who wait for the same document.
-func (c *cache) askDocument(ctx context.Context, key kv.Key, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+func (c *cache) askDocument(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
 	type result struct {
 		d   *document
 		err error
 	}
-	ch := c.service.docs.asking.DoChan(key.String(), func() (any, error) {
+	ch := c.service.docs.asking.DoChan(c.repo.space.Document(scope, path).String(), func() (any, error) {
 		done := make(chan result, 1)
 		c.service.background(ctx, func(ctx context.Context) {
-			d, err := c.fetchDocument(ctx, key, path, old, version, sum)
+			d, err := c.fetchDocument(ctx, scope, path, old, version, sum)
 			done <- result{d, err}
 		})
 		r := <-done
@@ -119,7 +124,7 @@ func (c *cache) askDocument(ctx context.Context, key kv.Key, path string, old *d
 	}
 }
 
-func (c *cache) fetchDocument(ctx context.Context, key kv.Key, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+func (c *cache) fetchDocument(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
 	req, err := c.request(path)
 	if err != nil {
 		return nil, err
@@ -129,7 +134,7 @@ func (c *cache) fetchDocument(ctx context.Context, key kv.Key, path string, old 
 	}
 	resp, err := c.service.Upstream.Get(ctx, req)
 	if errors.Is(err, formats.ErrNotFound) {
-		return c.storeDocument(ctx, key, version, &document{Status: http.StatusNotFound, Checked: c.service.Now().UnixNano()})
+		return c.storeDocument(ctx, scope, path, old, version, &document{Status: http.StatusNotFound, Checked: c.service.Now().UnixNano()})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("document %s of the upstream of %s: %w", path, c.repo.Name, err)
@@ -142,12 +147,12 @@ func (c *cache) fetchDocument(ctx context.Context, key kv.Key, path string, old 
 		if c.repo.ttl() == 0 {
 			return &d, nil // asked every time: the answer need not be remembered
 		}
-		return c.storeDocument(ctx, key, version, &d)
+		return c.storeDocument(ctx, scope, path, old, version, &d)
 	}
-	return c.takeDocument(ctx, key, path, old, version, sum, resp)
+	return c.takeDocument(ctx, scope, path, old, version, sum, resp)
 }
 
-func (c *cache) takeDocument(ctx context.Context, key kv.Key, path string, old *document, version kv.Version, sum digest.Sums, resp *upstream.Response) (*document, error) {
+func (c *cache) takeDocument(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums, resp *upstream.Response) (*document, error) {
 	store, err := c.service.Store(ctx, c.repo.Store)
 	if err != nil {
 		return nil, err
@@ -168,18 +173,18 @@ func (c *cache) takeDocument(ctx context.Context, key kv.Key, path string, old *
 	}
 	if old != nil && bytes.Equal(old.Sums.BLAKE3, d.Sums.BLAKE3) {
 		d.Inline, d.Store, d.Blob = old.Inline, old.Store, old.Blob
-		return c.storeDocument(ctx, key, version, d)
+		return c.storeDocument(ctx, scope, path, old, version, d)
 	}
 	if b, ok := rc.Inline(); ok {
 		d.Inline = bytes.Clone(b)
-		return c.storeDocument(ctx, key, version, d)
+		return c.storeDocument(ctx, scope, path, old, version, d)
 	}
 	held, err := c.service.hold(ctx, c.repo.Store, rc)
 	if err != nil {
 		return nil, fmt.Errorf("store document %s/%s: %w", c.repo.Name, path, err)
 	}
 	d.Store, d.Blob = c.repo.Store, held.Blob
-	if d, err = c.storeDocument(ctx, key, version, d); err != nil {
+	if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
 		return nil, err
 	}
 	if err := c.service.Refs.Confirm(ctx, held); err != nil {
@@ -189,9 +194,13 @@ func (c *cache) takeDocument(ctx context.Context, key kv.Key, path string, old *
 }
 
 // storeDocument writes on the version that was seen before the fetch, so that
-// a document never goes backwards: who comes late uses what is there.
-func (c *cache) storeDocument(ctx context.Context, key kv.Key, version kv.Version, d *document) (*document, error) {
-	table := c.service.documentTable()
+// a document never goes backwards: who comes late uses what is there. What it
+// replaces goes to history first.
+func (c *cache) storeDocument(ctx context.Context, scope, path string, old *document, version kv.Version, d *document) (*document, error) {
+	key, table := c.repo.space.Document(scope, path), c.service.documentTable()
+	if err := c.keepDocument(ctx, scope, path, old, d); err != nil {
+		return nil, fmt.Errorf("keep the history of document %s/%s: %w", c.repo.Name, path, err)
+	}
 	_, err := table.Replace(ctx, key, *d, version)
 	if errors.Is(err, kv.ErrConflict) {
 		now, _, err := table.Found(ctx, key, err)
@@ -212,7 +221,7 @@ func (c *cache) storeDocument(ctx context.Context, key kv.Key, version kv.Versio
 // documentTable lets what upstreams do not have be forgotten by itself.
 func (s *Service) documentTable() kv.Table[document] {
 	return kv.Table[document]{Store: s.KV, Expires: func(d document) time.Time {
-		if d.missing() {
+		if d.missing() && !d.Replaced {
 			return time.Unix(0, d.Checked).Add(missingFor)
 		}
 		return time.Time{}
@@ -234,7 +243,9 @@ type source struct {
 func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.ReadCloser, error) {
 	var d *document
 	var err error
-	if path == s.entry {
+	if s.cache.moment != nil {
+		d, err = s.cache.pastDocument(ctx, s.scope, path, sum)
+	} else if path == s.entry {
 		d, err = s.cache.storedDocument(ctx, s.scope, path)
 	} else {
 		d, err = s.cache.document(ctx, s.scope, path, sum)

@@ -21,6 +21,7 @@ type group struct {
 	service *Service
 	repo    *repository
 	members []view
+	moment  *moment // nil: now
 
 	// partial is set when a member could not be asked: what was rendered of
 	// the rest must not be kept as the publication of all.

@@ -19,6 +19,7 @@ type Handle struct {
 	repo    *repository
 	view    view
 	access  Access
+	moment  *moment // nil: now
 }
 
 // view is formats.View with what the core alone needs.
@@ -61,7 +62,7 @@ func (h *Handle) Read(ctx context.Context, op formats.Op, o ReadOptions) (*forma
 		return h.service.pubs.document(ctx, h.repo, h.view, op)
 	}
 	c, err := h.view.find(ctx, op, o.Fresh)
-	if err == nil && c.Accessed != nil {
+	if err == nil && c.Accessed != nil && h.moment == nil {
 		c.Accessed()
 	}
 	return c, err
@@ -77,6 +78,14 @@ func (s *Service) writable() error {
 	return nil
 }
 
+// changeable refuses to write into the past.
+func (h *Handle) changeable() error {
+	if h.moment != nil {
+		return fmt.Errorf("%w: %s as it was can't be changed", formats.ErrNotAllowed, h.repo.Name)
+	}
+	return h.service.writable()
+}
+
 // Content returns the bytes of a record that the handle's view yielded.
 func (h *Handle) Content(ctx context.Context, rec formats.Record) (*formats.Content, error) {
 	return h.view.find(ctx, formats.Op{Kind: formats.File, Scope: rec.Scope, Name: rec.Name}, false)
@@ -85,7 +94,7 @@ func (h *Handle) Content(ctx context.Context, rec formats.Record) (*formats.Cont
 // Write gives an upload to the format and publishes the records that it makes.
 // It returns them as stored, in the order of their names in the upload.
 func (h *Handle) Write(ctx context.Context, op formats.Op, up *formats.Upload, pre Precondition) ([]formats.Record, error) {
-	if err := h.service.writable(); err != nil {
+	if err := h.changeable(); err != nil {
 		return nil, err
 	}
 	t, err := h.writeTarget(ctx)
@@ -131,7 +140,7 @@ func (h *Handle) writeTarget(ctx context.Context) (*hosted, error) {
 // Delete gives a removal to the format for each repository behind the view
 // that the caller may delete from, and is not found only if none had a record.
 func (h *Handle) Delete(ctx context.Context, op formats.Op, pre Precondition) error {
-	if err := h.service.writable(); err != nil {
+	if err := h.changeable(); err != nil {
 		return err
 	}
 	found, allowed := false, false

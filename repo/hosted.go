@@ -21,6 +21,7 @@ var ErrForbidden = errors.New("forbidden")
 type hosted struct {
 	service *Service
 	repo    *repository
+	moment  *moment // nil: now
 }
 
 var _ target = (*hosted)(nil)
@@ -39,6 +40,9 @@ const (
 // Stamp reads consistently. A scope with records and no stamp, which a crash
 // between the two leaves behind, is stamped now.
 func (h *hosted) Stamp(ctx context.Context, scope string) (string, error) {
+	if h.moment != nil {
+		return h.pastStamp(ctx, scope)
+	}
 	stamp, err := h.service.Records.Stamp(ctx, h.repo.space, scope)
 	if err != nil {
 		return "", fmt.Errorf("read the stamp of %s/%s: %w", h.repo.Name, scope, err)
@@ -67,7 +71,7 @@ func (h *hosted) heal(ctx context.Context, scope string) (string, error) {
 // Records reads consistently.
 func (h *hosted) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
 	return func(yield func(formats.Record, error) bool) {
-		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, record.Consistent) {
+		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, h.when()) {
 			if err != nil {
 				yield(formats.Record{}, fmt.Errorf("read the records of %s/%s: %w", h.repo.Name, scope, err))
 				return
@@ -77,6 +81,14 @@ func (h *hosted) Records(ctx context.Context, scope string) iter.Seq2[formats.Re
 			}
 		}
 	}
+}
+
+// when is the option that reads records of the view's time, consistently.
+func (h *hosted) when() record.Option {
+	if h.moment != nil {
+		return record.At(h.moment.at)
+	}
+	return record.Consistent
 }
 
 func (h *hosted) Open(ctx context.Context, op formats.Op) (*formats.Content, error) {
@@ -90,11 +102,20 @@ func (h *hosted) find(ctx context.Context, op formats.Op, fresh bool) (*formats.
 	if op.Fixed && !fresh {
 		mode = record.Hit
 	}
-	rec, _, err := h.service.Records.Get(ctx, h.repo.space, op.Scope, op.Name, mode)
+	rec, err := h.get(ctx, op.Scope, op.Name, mode)
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", h.repo.Name, op.Key(), err)
 	}
 	return h.content(op, rec), nil
+}
+
+// get reads one record of the view's time.
+func (h *hosted) get(ctx context.Context, scope, name string, mode record.Mode) (record.Record, error) {
+	if h.moment != nil {
+		return h.service.Records.GetAt(ctx, h.repo.space, scope, name, h.moment.at)
+	}
+	rec, _, err := h.service.Records.Get(ctx, h.repo.space, scope, name, mode)
+	return rec, err
 }
 
 // content makes a record ready to be sent. The blob store is asked only when
@@ -134,7 +155,7 @@ func (h *hosted) openBlob(ctx context.Context, op formats.Op, rec record.Record,
 	if !errors.Is(err, formats.ErrCorrupt) {
 		return r, err
 	}
-	now, _, again := h.service.Records.Get(ctx, h.repo.space, op.Scope, op.Name, record.Latest)
+	now, again := h.get(ctx, op.Scope, op.Name, record.Latest)
 	if again == nil && now.Blob != rec.Blob && bytes.Equal(now.Sums.BLAKE3, rec.Sums.BLAKE3) {
 		return h.service.opener(now.Store, now.Blob, now.Sums)(ctx, offset, n)
 	}
@@ -154,6 +175,9 @@ func (h *hosted) DirAfter(ctx context.Context, dir, after string) iter.Seq2[form
 }
 
 func (h *hosted) dirFrom(ctx context.Context, dir string, after record.Cursor) iter.Seq2[formats.Entry, error] {
+	if h.moment != nil {
+		return h.pastDir(ctx, dir, after)
+	}
 	return func(yield func(formats.Entry, error) bool) {
 		for {
 			page, err := h.service.Records.Dir(ctx, h.repo.space, dir, after, dirPage)

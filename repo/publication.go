@@ -225,7 +225,7 @@ func (p *publications) render(ctx context.Context, r *repository, v view, scope 
 		return nil, fmt.Errorf("publish %s/%s: %w", r.Name, scope, err)
 	}
 	pub.Made, pub.Records, pub.Inputs = p.service.Now().UnixNano(), count, inputs.sum()
-	if g, ok := v.(*group); ok && g.partial.Load() {
+	if !keeps(v) {
 		return pub, nil
 	}
 	table := kv.Table[publication]{Store: p.service.KV}

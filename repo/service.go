@@ -3,7 +3,6 @@ package repo
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -55,8 +54,10 @@ type Config struct {
 	// Optional.
 	Writable func() error
 	Now      func() time.Time // optional
-	Random   io.Reader        // optional; for blob ids
-	Log      *slog.Logger     // optional
+	// Wait waits until Now is later than t. Optional.
+	Wait   func(ctx context.Context, t time.Time) error
+	Random io.Reader    // optional; for blob ids
+	Log    *slog.Logger // optional
 	// CacheBytes bounds the memory for documents, 0 is 16 MiB.
 	CacheBytes int64
 }
@@ -71,6 +72,7 @@ type Service struct {
 	fills   fills
 	docs    documents
 	rings   rings
+	pasts   pasts
 
 	ctx    context.Context //nolint:containedctx // the life of background work, ended by Close
 	cancel context.CancelFunc
@@ -93,6 +95,9 @@ func New(c Config) (*Service, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Wait == nil {
+		c.Wait = waitUntil(c.Now)
+	}
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
@@ -108,7 +113,7 @@ func New(c Config) (*Service, error) {
 	s := &Service{
 		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline),
 		ids:   blob.NewSource(c.Now, c.Random),
-		repos: map[string]*repository{}, stores: map[string]*openedStore{},
+		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(),
 	}
 	for _, f := range c.Formats {
 		if _, twice := s.formats[f.Name()]; twice {
@@ -203,48 +208,49 @@ func Everything(formats.Verb, string) bool { return true }
 // itself has been checked, access is asked about the members of a group.
 // formats.ErrNotFound if there is none of the name.
 func (s *Service) Open(ctx context.Context, name string, access Access) (*Handle, error) {
-	c, err := s.Registry.Repository(ctx, name)
-	if errors.Is(err, config.ErrNotFound) {
-		return nil, fmt.Errorf("repository %s: %w", name, formats.ErrNotFound)
-	}
+	c, err := s.configured(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("look up repository %s: %w", name, err)
+		return nil, err
 	}
+	return s.handle(c, access, nil)
+}
+
+func (s *Service) handle(c *config.Repository, access Access, m *moment) (*Handle, error) {
 	r, err := s.repository(c)
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.view(r, access, 0)
+	v, err := s.view(r, access, m, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &Handle{Config: c, Format: r.format, service: s, repo: r, view: v, access: access}, nil
+	return &Handle{Config: c, Format: r.format, service: s, repo: r, view: v, access: access, moment: m}, nil
 }
 
 // maxDepth is how deep groups may be nested.
 const maxDepth = 8
 
-func (s *Service) view(r *repository, access Access, depth int) (view, error) {
+func (s *Service) view(r *repository, access Access, m *moment, depth int) (view, error) {
 	switch r.Type {
 	case config.Hosted:
-		return &hosted{service: s, repo: r}, nil
+		return &hosted{service: s, repo: r, moment: m}, nil
 	case config.Cache:
-		return &cache{hosted: hosted{service: s, repo: r}}, nil
+		return &cache{hosted: hosted{service: s, repo: r, moment: m}}, nil
 	}
 	if depth >= maxDepth {
 		return nil, fmt.Errorf("%w: group %s is nested deeper than %d", formats.ErrBadRequest, r.Name, maxDepth)
 	}
-	g := &group{service: s, repo: r}
-	for _, id := range r.Members {
+	g := &group{service: s, repo: r, moment: m}
+	for _, id := range m.members(r.Repository) {
 		c, ok := s.Registry.RepositoryByID(id)
 		if !ok || !access(formats.VerbRead, c.Name) {
 			continue
 		}
-		m, err := s.repository(c)
+		member, err := s.repository(c)
 		if err != nil {
 			return nil, err
 		}
-		v, err := s.view(m, access, depth+1)
+		v, err := s.view(member, access, m, depth+1)
 		if err != nil {
 			return nil, err
 		}

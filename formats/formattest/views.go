@@ -56,6 +56,7 @@ func Views(t *testing.T, s Sample) {
 	t.Run("wrong bytes", s.wrongBytes)
 	t.Run("upstream down", s.upstreamDown)
 	t.Run("two nodes", s.twoNodes)
+	t.Run("as it was", s.asItWas)
 }
 
 func (s Sample) rig(t *testing.T, o repotest.Options) *repotest.Rig {

@@ -12,6 +12,7 @@ package requestpath
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -44,6 +45,15 @@ type Target struct {
 	Path string
 	// Slash tells whether the path ended in a slash.
 	Slash bool
+}
+
+// Name is the repository as it is spelled in paths and URLs, with the snapshot
+// or time.
+func (t Target) Name() string {
+	if t.AsOf == "" {
+		return t.Repository
+	}
+	return t.Repository + "@" + url.PathEscape(t.AsOf)
 }
 
 // Parse reads the decoded path of a URL ([net/url.URL.Path]), which begins

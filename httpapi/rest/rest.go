@@ -35,6 +35,9 @@ type Repositories interface {
 	Open(ctx context.Context, name string, access repo.Access) (*repo.Handle, error)
 	Usage(ctx context.Context, repositoryID string) (count, bytes int64, err error)
 	Store(ctx context.Context, id string) (blob.Store, error)
+	Snapshot(ctx context.Context, repository, name, by string) (*repo.Snapshot, error)
+	Snapshots(ctx context.Context, repository string) ([]*repo.Snapshot, error)
+	DeleteSnapshot(ctx context.Context, repository, name string) error
 }
 
 // Config is what the routes need.
@@ -85,6 +88,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.roles()
 	a.repositories()
 	a.artifacts()
+	a.snapshots()
 	a.stores()
 	a.settings()
 	return a.huma, nil

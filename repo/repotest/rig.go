@@ -110,6 +110,10 @@ func New(t testing.TB, o Options) *Rig {
 	r.Service, err = repo.New(repo.Config{
 		KV: store, Registry: r.Registry, Formats: known, Records: r.Records, Refs: refs.New(refs.Config{KV: store, Now: clock.Now}),
 		Upstream: client, Leases: o.Leases, Now: clock.Now, Log: log,
+		Wait: func(_ context.Context, at time.Time) error {
+			clock.Advance(max(at.Sub(clock.Now()), 0) + time.Millisecond)
+			return nil
+		},
 		OpenStore: func(context.Context, *config.Store) (blob.Store, error) { return o.Blobs, nil },
 	})
 	if err != nil {
@@ -179,10 +183,18 @@ func (r *Rig) Open(name string) *repo.Handle {
 	return h
 }
 
+// open takes name@time and name@snapshot too.
+func (r *Rig) open(ctx context.Context, repository string) (*repo.Handle, error) {
+	if name, asOf, ok := strings.Cut(repository, "@"); ok {
+		return r.OpenAsOf(ctx, name, asOf, repo.Everything)
+	}
+	return r.Service.Open(ctx, repository, repo.Everything)
+}
+
 // Send does what the HTTP layer does with a request: target is a path with
 // perhaps a query, header pairs of names and values.
 func (r *Rig) Send(ctx context.Context, repository, method, target string, body []byte, header ...string) (*formats.Content, []byte, error) {
-	h, err := r.Service.Open(ctx, repository, repo.Everything)
+	h, err := r.open(ctx, repository)
 	if err != nil {
 		return nil, nil, err
 	}
