@@ -97,8 +97,10 @@ type Op struct {
 	Name  string // File, Delete: record within Scope
 	Path  string // Doc: file within the publication; File in a cache: path at the upstream, "" = Scope/Name
 	Sum   digest.Sums
-	Fixed bool   // bytes at this name never change
-	Type  string // File: media type, where the name tells it
+	Fixed bool // bytes at this name never change
+	// Type is the media type of a File where its name tells it. For a Doc it
+	// replaces the document's own: one that clients ask for by several names.
+	Type string
 	// Missing, for a Doc: an empty scope is answered as an empty document
 	// instead of not found. Rendering is asked for no record then.
 	Missing bool

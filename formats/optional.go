@@ -92,3 +92,11 @@ type ComponentUploader interface {
 	// and so on, and come in any order.
 	Component() Op
 }
+
+// Accepter is implemented by formats whose upstreams keep a document in several
+// forms.
+type Accepter interface {
+	// Accepts returns the Accept header for a path at the upstream, "" for any
+	// form.
+	Accepts(upstreamPath string) string
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 
 	"granary/digest"
 	"granary/formats"
@@ -38,6 +39,11 @@ func (c *cache) request(path string) (upstream.Request, error) {
 			return r, fmt.Errorf("upstream password of %s: %w", c.repo.Name, err)
 		}
 		r.Auth = &upstream.Credentials{Username: a.Username, Password: password}
+	}
+	if f, ok := c.repo.format.(formats.Accepter); ok {
+		if accept := f.Accepts(path); accept != "" {
+			r.Header = http.Header{"Accept": {accept}}
+		}
 	}
 	return r, nil
 }

@@ -123,7 +123,11 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 	if f == nil {
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
-	return p.content(pub, f), nil
+	c := p.content(pub, f)
+	if op.Type != "" {
+		c.Type = op.Type
+	}
+	return c, nil
 }
 
 // earlier finds a document that its path names by digest in the publications

@@ -7,6 +7,7 @@ import (
 
 	"granary/formats"
 	"granary/formats/golang"
+	"granary/formats/pypi"
 	"granary/formats/raw"
 )
 
@@ -18,6 +19,7 @@ func Formats(now func() time.Time) []formats.Format {
 	}
 	return []formats.Format{
 		golang.New(now),
+		pypi.New(),
 		raw.New(),
 	}
 }

@@ -44,6 +44,9 @@ type Sample struct {
 	Checked []string
 	// Remove deletes version n. Optional.
 	Remove func(n int) string
+	// Upstream is what a cache's upstream URL has after that of the repository,
+	// such as "/simple/". Optional.
+	Upstream string
 }
 
 // Views runs a format through hosted, cache, group and nested group
@@ -156,7 +159,7 @@ func (s Sample) cache(t *testing.T) {
 	r := s.rig(t, repotest.Options{})
 	r.Create("origin", config.Hosted, s.name(), nil)
 	up := r.Serve(t)
-	r.Cache("c", s.name(), up.URL+"/origin", 0)
+	r.Cache("c", s.name(), up.URL+"/origin"+s.Upstream, 0)
 	s.fill(t, r, "origin", 0, 1)
 	s.wants(t, r, "c", 0, 1)
 	s.fill(t, r, "origin", 2)
@@ -168,7 +171,7 @@ func (s Sample) cache(t *testing.T) {
 		r.Refused(formats.ErrNotFound, "c", "GET", f, nil)
 	}
 	var wg sync.WaitGroup
-	r.Cache("c2", s.name(), up.URL+"/origin", 60)
+	r.Cache("c2", s.name(), up.URL+"/origin"+s.Upstream, 60)
 	before := up.Requests()
 	for range 50 {
 		wg.Go(func() {
@@ -191,7 +194,7 @@ func (s Sample) group(t *testing.T) {
 		r.Create(name, config.Hosted, s.name(), nil)
 	}
 	up := r.Serve(t)
-	r.Cache("c", s.name(), up.URL+"/origin", 0)
+	r.Cache("c", s.name(), up.URL+"/origin"+s.Upstream, 0)
 	r.Group("g", s.name(), "one", "c")
 	r.Group("nested", s.name(), "two", "g")
 	s.fill(t, r, "origin", 0)
@@ -218,7 +221,7 @@ func (s Sample) wrongBytes(t *testing.T) {
 	r := s.rig(t, repotest.Options{})
 	r.Create("origin", config.Hosted, s.name(), nil)
 	up := r.Serve(t)
-	r.Cache("c", s.name(), up.URL+"/origin", 60)
+	r.Cache("c", s.name(), up.URL+"/origin"+s.Upstream, 60)
 	s.fill(t, r, "origin", 0)
 	for _, f := range s.Checked {
 		good := r.Get("origin", f)
@@ -249,7 +252,7 @@ func (s Sample) upstreamDown(t *testing.T) {
 			r.Create("origin", config.Hosted, s.name(), nil)
 			up := r.Serve(t)
 			up.Misbehave(repotest.Down(status))
-			r.Cache("c", s.name(), up.URL+"/origin", 60)
+			r.Cache("c", s.name(), up.URL+"/origin"+s.Upstream, 60)
 			for _, f := range append(s.Files(0), s.Docs...) {
 				_, _, err := r.Send(t.Context(), "c", "GET", f, nil)
 				if err == nil || errors.Is(err, formats.ErrNotFound) {
