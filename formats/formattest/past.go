@@ -20,7 +20,7 @@ func (s Sample) asItWas(t *testing.T) {
 	up.Create("u", config.Hosted, s.name(), nil)
 	r.Create("h", config.Hosted, s.name(), nil)
 	r.Create("other", config.Hosted, s.name(), nil)
-	r.Cache("c", s.name(), server.URL+"/u", 0)
+	r.Cache("c", s.name(), server.URL+"/u"+s.Upstream, 0)
 	r.Group("g", s.name(), "h", "c")
 	r.Group("outer", s.name(), "g")
 
