@@ -69,9 +69,10 @@ func (s *Service) tryLeave(ctx context.Context, name string, step func(*userReco
 	return errLastAdmin
 }
 
-// counts tells whether the user is an administrator who can log in.
+// counts tells whether the user is an administrator who can log in whatever
+// happens to directories, providers and tokens.
 func counts(rec *userRecord) bool {
-	return slices.Contains(rec.Roles, AdminRole) && rec.Name != AnonymousUser
+	return slices.Contains(rec.Roles, AdminRole) && hasPassword(rec)
 }
 
 // anotherStays looks for an administrator other than name who is not leaving,

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"granary/kv"
 )
 
@@ -22,20 +24,39 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request) (Identity, 
 	}
 	switch c.method {
 	case Basic:
+		if isAPIToken(c.secret) {
+			return s.byAPIToken(c.secret, peer)
+		}
 		u, err := s.verify(ctx, peer, c.name, c.secret)
 		if err != nil {
 			return Identity{}, err
 		}
 		return u.identity(Basic, peer), nil
 	case JWT:
-		u, err := s.verifyToken(ctx, c.secret)
-		if err != nil {
-			return Identity{}, err
-		}
-		return u.identity(JWT, peer), nil
+		return s.bearer(ctx, c.secret, peer)
 	default:
 		return s.anonymous(peer), nil
 	}
+}
+
+// AuthenticateToken tells who a session's or API token belongs to that stood in
+// a header of a format's own. Errors are those of Authenticate.
+func (s *Service) AuthenticateToken(ctx context.Context, r *http.Request, token Secret) (Identity, error) {
+	if token == "" || len(token) > maxCredential {
+		return Identity{}, &CredentialError{Token, "not a token"}
+	}
+	return s.bearer(ctx, token, s.peer(r))
+}
+
+func (s *Service) bearer(ctx context.Context, token Secret, peer string) (Identity, error) {
+	if isAPIToken(token) {
+		return s.byAPIToken(token, peer)
+	}
+	h, err := s.verifyToken(ctx, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	return h.identity(JWT, peer), nil
 }
 
 // anonymous has no rights if its record is missing.
@@ -48,36 +69,54 @@ func (s *Service) anonymous(peer string) Identity {
 
 // verifyToken loads first if the token was signed with a key that is not
 // known here: another node may have rotated it a moment ago.
-func (s *Service) verifyToken(ctx context.Context, token Secret) (*user, error) {
+func (s *Service) verifyToken(ctx context.Context, token Secret) (holder, error) {
 	f := s.tokens.fingerprint(string(token))
 	if p, ok := s.tokens.find(f); ok {
-		if u := s.stillGood(p); u != nil {
-			return u, nil
+		if h, ok := s.stillGood(p); ok {
+			return h, nil
 		}
 	}
 	p, err := s.prove(s.snapshot(), token)
 	if errors.Is(err, errKeyID) && s.mayReload() {
 		if err := s.Load(ctx); err != nil {
-			return nil, fmt.Errorf("unknown signing key: %w", err)
+			return holder{}, fmt.Errorf("unknown signing key: %w", err)
 		}
 		p, err = s.prove(s.snapshot(), token)
 	}
 	if err != nil {
-		return nil, tokenError(err)
+		return holder{}, tokenError(err)
+	}
+	h, ok := s.stillGood(p)
+	if !ok { // changed since the snapshot that it was proved with
+		return holder{}, tokenError(jwt.ErrTokenInvalidClaims)
 	}
 	s.tokens.add(f, p)
-	return p.user, nil
+	return h, nil
 }
 
-// stillGood returns the user as it is now if nothing has changed since that
-// could make the token a bad one.
-func (s *Service) stillGood(p proof) *user {
+// stillGood returns who holds the token as it is now if nothing has changed
+// since that could make it a bad one.
+func (s *Service) stillGood(p proof) (holder, bool) {
 	snap := s.snapshot()
 	u := snap.users[p.user.record.Name]
 	if u == nil || u.version != p.user.version || snap.key(p.key) == nil || !s.now().Before(p.expires) {
-		return nil
+		return holder{}, false
 	}
-	return u
+	return s.bound(snap, p)
+}
+
+// bound adds the API token that a session depends on, if that still lives.
+func (s *Service) bound(snap *snapshot, p proof) (holder, bool) {
+	h := holder{user: snap.users[p.user.record.Name]}
+	if h.user == nil {
+		return holder{}, false
+	}
+	if p.token != "" {
+		if h.token = s.living(snap, p.token); h.token == nil || h.token.record.User != h.user.record.Name {
+			return holder{}, false
+		}
+	}
+	return h, true
 }
 
 // mayReload is true once a second, so that made-up key ids cost nothing.

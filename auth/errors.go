@@ -37,6 +37,7 @@ const (
 	Anonymous Method = "anonymous" // none
 	Basic     Method = "basic"
 	JWT       Method = "jwt"
+	Token     Method = "token"   // an API token, wherever it stood
 	Unknown   Method = "unknown" // another scheme, or more than one
 )
 

@@ -1,6 +1,9 @@
 package auth
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // The names that mean something by themselves.
 const (
@@ -17,19 +20,29 @@ type Identity struct {
 	Roles  []string // not to be changed
 	Method Method   // how the identity was shown
 	Peer   string   // address the request came from, for lock-out and audit
+	// Token is the id of the API token that the identity was shown by, directly
+	// or by a session made with it; "" for none.
+	Token string
 
 	mustChange bool
 	rights     rights
+	limits     *rights   // what the token is limited to; nil: to nothing less than rights
+	expires    time.Time // when the token ends; zero: never, or no token
 }
 
 // Can tells whether the identity may read, write or delete in a repository.
 // Nothing needs to be known of the repository but its name.
 func (i Identity) Can(verb, repository string) bool {
-	return !i.mustChange && i.rights.allow(verb, repository)
+	return !i.mustChange && i.rights.allow(verb, repository) && (i.limits == nil || i.limits.allow(verb, repository))
 }
 
-// Admin tells whether the identity may administer the server.
-func (i Identity) Admin() bool { return !i.mustChange && i.rights.admin }
+// Admin tells whether the identity may administer the server. A token that is
+// limited to repositories never may.
+func (i Identity) Admin() bool { return !i.mustChange && i.rights.admin && i.limits == nil }
+
+// Limited tells that the identity was shown by a token with less than its
+// user's rights: it may use repositories, but not act on the user's account.
+func (i Identity) Limited() bool { return i.limits != nil }
 
 // MustChangePassword tells that the identity may do nothing but change its
 // password; Can and Admin say no until then.
@@ -67,11 +80,15 @@ func rightsOf(names []string, roles map[string]*roleRecord) rights {
 		if role == nil {
 			continue
 		}
-		for _, c := range role.Capabilities {
-			r.grants = append(r.grants, grant{c.Capability, c.Repository})
-		}
+		r.add(role.Capabilities)
 	}
 	return r
+}
+
+func (r *rights) add(list []capabilityRecord) {
+	for _, c := range list {
+		r.grants = append(r.grants, grant{c.Capability, c.Repository})
+	}
 }
 
 // System is the server itself, which may do everything. No credentials lead to

@@ -11,13 +11,14 @@ import (
 // keyIDSize is the length of a signing key's id in bytes before base64.
 const keyIDSize = 9
 
-func (s *Service) loadKeys(ctx context.Context) ([]loadedKey, error) {
+// loadKeys returns the signing keys and the stamp of all API tokens.
+func (s *Service) loadKeys(ctx context.Context) ([]loadedKey, string, error) {
 	rec, _, err := read(ctx, s.keys(), jwtKey())
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+		return nil, "", nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	stored := []*signingKey{&rec.Current}
 	if rec.Previous != nil {
@@ -27,14 +28,20 @@ func (s *Service) loadKeys(ctx context.Context) ([]loadedKey, error) {
 	for i, k := range stored {
 		secret, err := s.open(k.Secret)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if k.ID == "" || len(secret) < secretSize {
-			return nil, errors.New("stored signing key is damaged")
+			return nil, "", errors.New("stored signing key is damaged")
 		}
 		keys[i] = loadedKey{k.ID, secret, time.Unix(0, k.Created)}
 	}
-	return keys, nil
+	return keys, rec.Stamp, nil
+}
+
+// newStamp returns a stamp that no API token has.
+func (s *Service) newStamp() (string, error) {
+	b, err := newSecret(s.random, keyIDSize)
+	return base64.RawURLEncoding.EncodeToString(b), err
 }
 
 func (s *Service) newSigningKey() (signingKey, error) {
@@ -79,10 +86,14 @@ func (s *Service) Rotate(ctx context.Context, interval time.Duration) (bool, err
 	return true, nil
 }
 
-// RevokeAll ends every token there is, also the caller's.
+// RevokeAll ends every session and API token there is, also the caller's.
 func (s *Service) RevokeAll(ctx context.Context) error {
-	err := s.newCurrentKey(ctx, func(rec *keyRecord, k signingKey) error {
-		rec.Previous, rec.Current = nil, k
+	stamp, err := s.newStamp()
+	if err != nil {
+		return err
+	}
+	err = s.newCurrentKey(ctx, func(rec *keyRecord, k signingKey) error {
+		rec.Previous, rec.Current, rec.Stamp = nil, k, stamp
 		return nil
 	})
 	if err != nil {

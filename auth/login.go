@@ -23,26 +23,37 @@ func (s *Service) Login(ctx context.Context, peer, name string, password Secret)
 	if err != nil {
 		return Session{}, err
 	}
-	return s.session(s.snapshot(), u)
+	return s.session(s.snapshot(), holder{user: u})
 }
 
-// Issue returns a new token of an identity, with all its rights.
+// Issue returns a new session of an identity with the rights that it has. One
+// that was shown by an API token stays bound to it: the session has the token's
+// limits and ends with it.
 func (s *Service) Issue(id Identity) (Session, error) {
 	snap := s.snapshot()
 	u := snap.users[id.Name]
 	if u == nil {
 		return Session{}, fmt.Errorf("user %q: %w", id.Name, ErrNotFound)
 	}
-	return s.session(snap, u)
+	h := holder{user: u}
+	if id.Token != "" {
+		if h.token = s.living(snap, id.Token); h.token == nil || h.token.record.User != id.Name {
+			return Session{}, &CredentialError{Token, "the token has ended"}
+		}
+	}
+	return s.session(snap, h)
 }
 
-func (s *Service) session(snap *snapshot, u *user) (Session, error) {
+func (s *Service) session(snap *snapshot, h holder) (Session, error) {
 	life := s.expiry()
-	token, err := s.sign(snap, u, life)
+	if h.token != nil && !h.token.expires.IsZero() {
+		life = min(life, h.token.expires.Sub(s.now()))
+	}
+	token, err := s.sign(snap, h, life)
 	if err != nil {
 		return Session{}, fmt.Errorf("make a token: %w", err)
 	}
-	return Session{Token: token, Life: life, MustChangePassword: u.record.MustChange}, nil
+	return Session{Token: token, Life: life, MustChangePassword: h.user.record.MustChange}, nil
 }
 
 // ChangePassword sets a user's password and ends the user's tokens. Who
@@ -139,20 +150,25 @@ func (s *Service) newTokenSecret() (sealedSecret, error) {
 	return s.seal(plain)
 }
 
-// RevokeTokens ends all tokens of a user, who may do so like an administrator.
+// RevokeTokens ends all sessions and API tokens of a user, who may do so like
+// an administrator.
 func (s *Service) RevokeTokens(ctx context.Context, by Identity, name string) error {
 	if by.Anonymous() {
 		return &CredentialError{Anonymous, "log in to revoke tokens"}
 	}
-	if !by.Admin() && (by.Name != name || by.MustChangePassword()) {
+	if !by.Admin() && (by.Name != name || by.MustChangePassword() || by.Limited()) {
 		return fmt.Errorf("%w: only administrators revoke the tokens of others", ErrForbidden)
 	}
 	secret, err := s.newTokenSecret()
 	if err != nil {
 		return err
 	}
+	stamp, err := s.newStamp()
+	if err != nil {
+		return err
+	}
 	_, err = update(ctx, s.users(), userKey(name), func(rec *userRecord) error {
-		rec.Token = secret
+		rec.Token, rec.Stamp = secret, stamp
 		rec.Updated = s.now().UnixNano()
 		return nil
 	})

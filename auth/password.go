@@ -180,5 +180,8 @@ func checkPassword(field, password string) error {
 	if n := len(password); n < minPassword || n > maxPassword {
 		return invalid(field, "must have %d to %d bytes", minPassword, maxPassword)
 	}
+	if isAPIToken(Secret(password)) {
+		return invalid(field, "must not look like an API token")
+	}
 	return nil
 }

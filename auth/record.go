@@ -16,10 +16,15 @@ const (
 	kindRole = "role"
 	kindKey  = "key"
 	keyJWT   = "jwt"
+
+	kindToken = "token"
 )
 
-// builtin is the source of users whose password is kept here.
-const builtin = "builtin"
+// Where users come from.
+const (
+	builtin = "builtin" // the password is kept here
+	service = "service" // none: for machines, which use API tokens
+)
 
 // userRecord is a user as stored under kv.Config("user", name).
 type userRecord struct {
@@ -35,6 +40,9 @@ type userRecord struct {
 	Updated    int64 `cbor:"8,keyasint,omitempty"`
 	// Leaving marks an administrator about to be demoted or deleted; see resign.
 	Leaving bool `cbor:"9,keyasint,omitempty"`
+	// Stamp is repeated by the user's API tokens: those with another one have
+	// ended. It is random, so that no later user of the name has it.
+	Stamp string `cbor:"10,keyasint,omitempty"`
 }
 
 // roleRecord is a role as stored under kv.Config("role", name).
@@ -58,6 +66,30 @@ type keyRecord struct {
 	kv.Extra `cbor:"-"`
 	Current  signingKey  `cbor:"1,keyasint,omitempty"`
 	Previous *signingKey `cbor:"2,keyasint,omitempty"` // nil: none, or revoked
+	// Stamp is repeated by all API tokens, as userRecord.Stamp is by those of
+	// one user.
+	Stamp string `cbor:"3,keyasint,omitempty"`
+}
+
+// tokenRecord is an API token as stored under kv.Config("token", id).
+type tokenRecord struct {
+	kv.Extra     `cbor:"-"`
+	ID           string             `cbor:"1,keyasint,omitempty"`
+	Name         string             `cbor:"2,keyasint,omitempty"`
+	User         string             `cbor:"3,keyasint,omitempty"`
+	Hash         key                `cbor:"4,keyasint,omitempty"` // SHA-256 of the token's text
+	Limited      bool               `cbor:"5,keyasint,omitempty"` // to Capabilities, which may be empty
+	Capabilities []capabilityRecord `cbor:"6,keyasint,omitempty"`
+	Created      int64              `cbor:"7,keyasint,omitempty"` // Unix nanoseconds
+	Expires      int64              `cbor:"8,keyasint,omitempty"` // 0: never
+	UserStamp    string             `cbor:"9,keyasint,omitempty"`
+	ClusterStamp string             `cbor:"10,keyasint,omitempty"`
+}
+
+// useRecord is when an API token was last used, under kv.TokenUse(id).
+type useRecord struct {
+	kv.Extra `cbor:"-"`
+	Used     int64 `cbor:"1,keyasint,omitempty"` // Unix seconds
 }
 
 type signingKey struct {
@@ -106,9 +138,12 @@ func (s *Service) users() kv.Table[userRecord] { return kv.Table[userRecord]{Sto
 func (s *Service) roles() kv.Table[roleRecord] { return kv.Table[roleRecord]{Store: s.kv} }
 func (s *Service) keys() kv.Table[keyRecord]   { return kv.Table[keyRecord]{Store: s.kv} }
 
+func (s *Service) apiTokens() kv.Table[tokenRecord] { return kv.Table[tokenRecord]{Store: s.kv} }
+
 func userKey(name string) kv.Key { return kv.Config(kindUser, name) }
 func roleKey(name string) kv.Key { return kv.Config(kindRole, name) }
 func jwtKey() kv.Key             { return kv.Config(kindKey, keyJWT) }
+func tokenKey(id string) kv.Key  { return kv.Config(kindToken, id) }
 
 // add writes a new record, or returns ErrExists.
 func add[T any](ctx context.Context, t kv.Table[T], key kv.Key, rec T) error {

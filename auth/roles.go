@@ -47,13 +47,18 @@ type RoleChange struct {
 
 func (rec *roleRecord) show() Role {
 	r := Role{
-		Name: rec.Name, Description: rec.Description, Capabilities: make([]Capability, len(rec.Capabilities)),
+		Name: rec.Name, Description: rec.Description, Capabilities: show(rec.Capabilities),
 		CreatedAt: time.Unix(0, rec.Created).UTC(), UpdatedAt: time.Unix(0, rec.Updated).UTC(),
 	}
-	for i, c := range rec.Capabilities {
-		r.Capabilities[i] = Capability{c.Capability, c.Repository}
-	}
 	return r
+}
+
+func show(list []capabilityRecord) []Capability {
+	out := make([]Capability, len(list))
+	for i, c := range list {
+		out[i] = Capability{c.Capability, c.Repository}
+	}
+	return out
 }
 
 // Roles returns all roles in order of their names.

@@ -59,8 +59,9 @@ type Service struct {
 	nobody   key // stands for the secret of users that don't exist
 	hasher   *hasher
 	verified *verified[struct{}] // passwords, with the version of the user's record
-	tokens   *verified[proof]
-	checks   singleflight.Group // of passwords, by fingerprint
+	tokens   *verified[proof]    // sessions
+	uses     *uses               // of API tokens
+	checks   singleflight.Group  // of passwords, by fingerprint
 	lockout  *lockout
 
 	loaded    atomic.Pointer[snapshot]
@@ -118,6 +119,7 @@ func (s *Service) prepare(o Options) (err error) {
 	}
 	s.parser = newParser(s.now)
 	s.lockout = newLockout(s.now)
+	s.uses = newUses(s.now)
 	s.loaded.Store(&snapshot{})
 	return nil
 }

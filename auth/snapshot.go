@@ -8,12 +8,16 @@ import (
 	"granary/kv"
 )
 
-// snapshot is all users, roles and keys at one time. It is never changed once
+// snapshot is all users, roles, keys and API tokens at one time. It is never changed once
 // it can be seen.
 type snapshot struct {
 	users map[string]*user
 	roles map[string]*roleRecord
 	keys  []loadedKey // the current one first; empty before the first start is done
+	// tokens are the API tokens by id, also those that have ended; stamp is
+	// what all of them must have.
+	tokens map[string]*apiToken
+	stamp  string
 }
 
 // user is a user with its rights worked out.
@@ -55,7 +59,7 @@ func (s *snapshot) key(id string) *loadedKey {
 	return nil
 }
 
-// Load reads users, roles and keys as they are now; the cluster's watch calls
+// Load reads users, roles, keys and API tokens as they are now; the cluster's watch calls
 // it whenever configuration has changed. On error what was loaded before stays
 // in force.
 func (s *Service) Load(ctx context.Context) error {
@@ -64,11 +68,14 @@ func (s *Service) Load(ctx context.Context) error {
 	old := s.snapshot()
 	snap := &snapshot{users: make(map[string]*user, len(old.users))}
 	var err error
-	if snap.keys, err = s.loadKeys(ctx); err != nil {
+	if snap.keys, snap.stamp, err = s.loadKeys(ctx); err != nil {
 		return fmt.Errorf("load signing keys: %w", err)
 	}
 	if snap.roles, err = s.loadRoles(ctx); err != nil {
 		return fmt.Errorf("load roles: %w", err)
+	}
+	if snap.tokens, err = s.loadTokens(ctx, old); err != nil {
+		return fmt.Errorf("load API tokens: %w", err)
 	}
 	for item, err := range s.kv.Query(ctx, kv.ConfigPartition(kindUser), "", "", kv.Consistent) {
 		if err != nil {

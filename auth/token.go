@@ -30,6 +30,8 @@ type claims struct {
 	IssuedAt int64           `json:"iat"` // Unix seconds
 	Expires  int64           `json:"exp"`
 	Audience json.RawMessage `json:"aud,omitempty"`
+	// Token is the id of the API token that the session was made with.
+	Token string `json:"tok,omitempty"`
 }
 
 // maxDate in Unix seconds is in the year 6325, where time.Time is still exact.
@@ -72,8 +74,9 @@ func signing(cluster key, name string, user key) []byte {
 	return h.Sum(nil)
 }
 
-// sign makes a token of a user that is good for a time.
-func (s *Service) sign(snap *snapshot, u *user, life time.Duration) (Secret, error) {
+// sign makes a session of who was recognised that is good for a time.
+func (s *Service) sign(snap *snapshot, holds holder, life time.Duration) (Secret, error) {
+	u := holds.user
 	k := snap.current()
 	if k == nil {
 		return "", errors.New("no signing key: not bootstrapped")
@@ -82,11 +85,11 @@ func (s *Service) sign(snap *snapshot, u *user, life time.Duration) (Secret, err
 		return "", fmt.Errorf("user %q has no token secret", u.record.Name)
 	}
 	now := s.now()
-	t := jwt.NewWithClaims(jwt.SigningMethodHS256, &claims{
-		Subject:  u.record.Name,
-		IssuedAt: now.Unix(),
-		Expires:  now.Add(life).Unix(),
-	})
+	c := &claims{Subject: u.record.Name, IssuedAt: now.Unix(), Expires: now.Add(life).Unix()}
+	if holds.token != nil {
+		c.Token = holds.token.record.ID
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
 	t.Header["kid"] = k.id
 	token, err := t.SignedString(signing(k.secret, u.record.Name, u.secret))
 	return Secret(token), err
@@ -96,6 +99,7 @@ func (s *Service) sign(snap *snapshot, u *user, life time.Duration) (Secret, err
 type proof struct {
 	user    *user
 	key     string // id
+	token   string // id of the API token that it depends on, "" for none
 	expires time.Time
 }
 
@@ -124,7 +128,11 @@ func (s *Service) prove(snap *snapshot, token Secret) (proof, error) {
 	if found == nil {
 		return proof{}, jwt.ErrTokenSignatureInvalid
 	}
-	return proof{found, id, time.Unix(c.Expires, 0)}, nil
+	p := proof{found, id, c.Token, time.Unix(c.Expires, 0)}
+	if _, ok := s.bound(snap, p); !ok {
+		return proof{}, jwt.ErrTokenInvalidClaims
+	}
+	return p, nil
 }
 
 // tokenError makes what the client hears of a token that was refused; the

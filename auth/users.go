@@ -15,9 +15,19 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$`)
 // maxRoles is the most roles a user can have.
 const maxRoles = 256
 
+// UserKind is where a user comes from.
+type UserKind string
+
+// The kinds of users.
+const (
+	Builtin        UserKind = builtin // has a password that is kept here
+	ServiceAccount UserKind = service // a machine's: no password, API tokens only
+)
+
 // User is a user as clients see it.
 type User struct {
 	Username           string    `json:"username"`
+	Kind               UserKind  `json:"kind"`
 	Roles              []string  `json:"roles"`
 	MustChangePassword bool      `json:"must_change_password"`
 	CreatedAt          time.Time `json:"created_at"`
@@ -26,7 +36,9 @@ type User struct {
 
 // NewUser describes a user to be made.
 type NewUser struct {
-	Username           string
+	Username string
+	// Kind is Builtin, or ServiceAccount: without a password. "": Builtin.
+	Kind               UserKind
 	Password           Secret
 	Roles              []string
 	MustChangePassword bool
@@ -42,7 +54,7 @@ type UserChange struct {
 
 func (rec *userRecord) show() User {
 	return User{
-		Username: rec.Name, Roles: append([]string{}, rec.Roles...), MustChangePassword: rec.MustChange,
+		Username: rec.Name, Kind: UserKind(rec.Source), Roles: append([]string{}, rec.Roles...), MustChangePassword: rec.MustChange,
 		CreatedAt: time.Unix(0, rec.Created).UTC(), UpdatedAt: time.Unix(0, rec.Updated).UTC(),
 	}
 }
@@ -75,18 +87,36 @@ func (s *Service) CreateUser(ctx context.Context, n NewUser) (User, error) {
 	if snap.users[n.Username] != nil {
 		return User{}, fmt.Errorf("user %q: %w", n.Username, ErrExists)
 	}
-	if err := checkPassword("password", string(n.Password)); err != nil {
+	if err := checkKind(&n); err != nil {
 		return User{}, err
 	}
 	roles, err := checkRoles(n.Roles, snap)
 	if err != nil {
 		return User{}, err
 	}
-	rec := &userRecord{Name: n.Username, Source: builtin, Roles: roles, MustChange: n.MustChangePassword}
+	rec := &userRecord{Name: n.Username, Source: string(n.Kind), Roles: roles, MustChange: n.MustChangePassword}
 	if err := s.addUser(ctx, rec, n.Password); err != nil {
 		return User{}, fmt.Errorf("create user %q: %w", n.Username, err)
 	}
 	return rec.show(), s.changed(ctx)
+}
+
+// checkKind fills in the kind and checks what depends on it.
+func checkKind(n *NewUser) error {
+	switch n.Kind {
+	case "", Builtin:
+		n.Kind = Builtin
+		return checkPassword("password", string(n.Password))
+	case ServiceAccount:
+		if n.Password != "" {
+			return invalid("password", "a service account has none")
+		}
+		if n.MustChangePassword {
+			return invalid("must_change_password", "a service account has no password")
+		}
+		return nil
+	}
+	return invalid("kind", "must be %s or %s", Builtin, ServiceAccount)
 }
 
 // addUser completes a record and writes it unless the name is taken. Without
@@ -94,6 +124,9 @@ func (s *Service) CreateUser(ctx context.Context, n NewUser) (User, error) {
 func (s *Service) addUser(ctx context.Context, rec *userRecord, password Secret) error {
 	var err error
 	if rec.Token, err = s.newTokenSecret(); err != nil {
+		return err
+	}
+	if rec.Stamp, err = s.newStamp(); err != nil {
 		return err
 	}
 	if password != "" {

@@ -343,6 +343,17 @@ type Failer interface {
 // [Pub] has a Signer and other keys make another publication.
 type Signs interface{ Signs() }
 
+// Credentialer is implemented by formats whose clients send a token in a place
+// of their own, such as a header named after the ecosystem or Authorization
+// without a scheme.
+type Credentialer interface {
+	// Credential returns the token that a request carries there, false if it
+	// carries none. It is asked only for requests below a repository without
+	// credentials that every route understands, before it is known whether the
+	// repository is of this format; the token counts only if it is.
+	Credential(r *http.Request) (token string, ok bool)
+}
+
 // Titler is implemented by formats that write a Content-Disposition.
 type Titler interface {
 	Disposition(op Op) (filename string, ok bool)

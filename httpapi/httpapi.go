@@ -20,6 +20,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"granary/auth"
+	"granary/formats"
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
 	"granary/httpapi/nexus"
@@ -33,6 +34,8 @@ import (
 // Authenticator tells who sent a request; [auth.Service] is one.
 type Authenticator interface {
 	Authenticate(ctx context.Context, r *http.Request) (auth.Identity, error)
+	// AuthenticateToken judges a token that stood elsewhere in r.
+	AuthenticateToken(ctx context.Context, r *http.Request, token auth.Secret) (auth.Identity, error)
 }
 
 // Repositories opens repositories by name; [repo.Service] is one.
@@ -45,6 +48,8 @@ type Repositories interface {
 type Config struct {
 	Auth         Authenticator
 	Repositories Repositories
+	// Formats are asked for the credentials that only their clients send.
+	Formats []formats.Format
 	// Settings returns the settings in force.
 	Settings func() *config.Settings
 	// REST is what the routes below /api/v1 need.

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"granary/auth"
+	"granary/formats"
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
+	"granary/httpapi/requestpath"
 	"granary/telemetry"
 )
 
@@ -58,7 +60,7 @@ func (s *server) serve(x *exchange.Exchange, r *http.Request) {
 }
 
 func (s *server) authenticate(x *exchange.Exchange, r *http.Request) error {
-	id, err := s.Auth.Authenticate(r.Context(), r)
+	id, err := s.identify(x, r)
 	x.Identity = id
 	if s.Metrics == nil {
 		return err
@@ -69,6 +71,38 @@ func (s *server) authenticate(x *exchange.Exchange, r *http.Request) error {
 	}
 	s.Metrics.Auth(string(method), result)
 	return err
+}
+
+// identify tells who asks. Credentials in a place of a format's own are looked
+// for where everybody's are missing or not understood.
+func (s *server) identify(x *exchange.Exchange, r *http.Request) (auth.Identity, error) {
+	id, err := s.Auth.Authenticate(r.Context(), r)
+	if err == nil && id.Method != auth.Anonymous || err != nil && attempted(r, err) != auth.Unknown {
+		return id, err
+	}
+	token, ok := s.native(r)
+	if !ok {
+		return id, err
+	}
+	x.NativeToken = token
+	return s.Auth.AuthenticateToken(r.Context(), r, auth.Secret(token))
+}
+
+// native returns the token that a request below a repository carries in a
+// place of any format's own. Which format the repository has must not be
+// looked up before it is known who asks; see artifact.route.
+func (s *server) native(r *http.Request) (token string, ok bool) {
+	if !strings.HasPrefix(r.URL.Path, requestpath.Prefix) || len(r.Header["Authorization"]) > 1 {
+		return "", false
+	}
+	for _, f := range s.Formats {
+		if c, is := f.(formats.Credentialer); is {
+			if token, ok := c.Credential(r); ok {
+				return token, true
+			}
+		}
+	}
+	return "", false
 }
 
 // attempted is the method of credentials that were refused.

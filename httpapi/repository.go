@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"granary/auth"
 	"granary/formats"
 	"granary/httpapi/content"
 	"granary/httpapi/exchange"
@@ -104,11 +105,27 @@ func (a *artifact) route() (formats.Op, error) {
 	if err := a.x.Authorise(verb, name); err != nil {
 		return formats.Op{}, err
 	}
+	if err := a.native(h.Format); err != nil {
+		return formats.Op{}, err
+	}
 	a.handle = h
 	if !ok {
 		return formats.Op{}, nil
 	}
 	return op, nil
+}
+
+// native refuses a credential that another format's clients send.
+func (a *artifact) native(f formats.Format) error {
+	if a.x.NativeToken == "" {
+		return nil
+	}
+	if c, ok := f.(formats.Credentialer); ok {
+		if token, ok := c.Credential(a.r); ok && token == a.x.NativeToken {
+			return nil
+		}
+	}
+	return &auth.CredentialError{Method: auth.Unknown, Reason: "a repository of format " + f.Name() + " does not understand this credential"}
 }
 
 // open opens the repository, as of a time or snapshot if the path names one.

@@ -63,7 +63,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
 	c := Config{
-		Auth: r.auth, Repositories: r.Service, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0.1.0",
+		Auth: r.auth, Repositories: r.Service, Formats: []formats.Format{p}, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0.1.0",
 		REST:    rest.Config{Auth: r.auth, Registry: r.Registry, Repositories: r.Service, Ready: r.isReady},
 		Metrics: r.metrics, Log: log, RequestLog: log, Ready: r.isReady, Stall: 10 * time.Second,
 	}

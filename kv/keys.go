@@ -18,6 +18,7 @@ import (
 //	h/<repo>/<shard>         <scope>//<name>//<since> what an overwrite or a delete replaced
 //	h/<repo>/<shard>         <scope>//\x01<path>//<since> what an upstream document was before
 //	t/<repo>/<shard>         <scope>//<name>          last access; the only blind one, expiring
+//	t/token                  <token id>               last use of an API token; blind and expiring as well
 //	i/<repo>/<shard>         <scope>//stamp           stamp of a scope
 //	i/<repo>/<shard>         <scope>//pub/<key>       publication
 //	i/<repo>/<shard>         <scope>//doc/<path>      upstream document, or that there is none
@@ -47,7 +48,7 @@ const (
 var Expiring = []string{"t/", "i/", "l/"}
 
 // Config names a configuration document of a kind: repo, store, user, role,
-// setting, key, dead, name, signing.
+// setting, key, dead, name, signing, token.
 func Config(kind, id string) Key { return Key{"cfg/" + kind, id} }
 
 // ConfigPartition holds all documents of a kind.
@@ -135,6 +136,12 @@ func SplitReplaced(sort string) (scope, name string, since int64, document, ok b
 func (s Space) Accessed(scope, name string) Key {
 	return Key{s.Access(s.Shard(scope)), scope + sep + name}
 }
+
+// TokenUses holds the last uses of API tokens.
+const TokenUses = "t/token"
+
+// TokenUse names the last use of an API token.
+func TokenUse(id string) Key { return Key{TokenUses, id} }
 
 // Stamp names the stamp of a scope.
 func (s Space) Stamp(scope string) Key {

@@ -27,6 +27,7 @@ type node struct {
 	config   *Config
 	log      *slog.Logger
 	kv       database
+	formats  []formats.Format
 	registry *config.Registry
 	auth     *auth.Service
 	member   *cluster.Node
@@ -67,9 +68,9 @@ func (n *node) open(ctx context.Context) (err error) {
 		return err
 	}
 	embedded := kv.TraitsOf(n.kv).Embedded
-	known := all.Formats(wallClock)
+	n.formats = all.Formats(wallClock)
 	n.registry = config.Open(config.Options{
-		KV: n.kv, Formats: names(known), Now: wallClock, Sealer: sealer, Embedded: embedded, Probe: probe, Log: n.log,
+		KV: n.kv, Formats: names(n.formats), Now: wallClock, Sealer: sealer, Embedded: embedded, Probe: probe, Log: n.log,
 	})
 	changed := func(ctx context.Context) error { return n.member.Changed(ctx) }
 	n.auth, err = auth.Open(auth.Options{
@@ -88,10 +89,10 @@ func (n *node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.registry.SetNotifier(changed)
-	return n.openRepositories(known, embedded)
+	return n.openRepositories(embedded)
 }
 
-func (n *node) openRepositories(known []formats.Format, embedded bool) error {
+func (n *node) openRepositories(embedded bool) error {
 	deny, err := prefixes("upstream.deny", n.config.Upstream.Deny)
 	if err != nil {
 		return err
@@ -103,7 +104,7 @@ func (n *node) openRepositories(known []formats.Format, embedded bool) error {
 	n.records = record.New(record.Config{KV: n.kv, Now: wallClock, Node: n.member.ID(), Log: n.log})
 	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version})
 	c := repo.Config{
-		KV: n.kv, Registry: n.registry, Formats: known, Records: n.records, Upstream: n.upstream,
+		KV: n.kv, Registry: n.registry, Formats: n.formats, Records: n.records, Upstream: n.upstream,
 		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: time.Duration(n.registry.Settings().GCGrace) * time.Second}),
 		OpenStore: openStore, Now: wallClock, Log: n.log,
 	}
@@ -146,6 +147,9 @@ func (n *node) background() {
 	n.stop = stop
 	n.work.Go(func() { n.records.Run(ctx) })
 	n.work.Go(func() { n.rotateKeys(ctx) })
+	n.work.Go(func() {
+		n.auth.Run(ctx, func(err error) { n.log.Warn("keep API tokens", "error", err) })
+	})
 	if s, ok := n.kv.(expirer); ok {
 		n.work.Go(func() { n.dropExpired(ctx, s) })
 	}

@@ -25,6 +25,9 @@ type Exchange struct {
 	TraceID string
 	// Identity is who asks; the zero value has no rights.
 	Identity auth.Identity
+	// NativeToken is the credential that only some formats' clients send, by
+	// which Identity was shown; "" for every other.
+	NativeToken string
 	// Route is the template of the path, one of few; Action the operation.
 	Route, Action string
 

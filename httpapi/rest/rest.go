@@ -85,6 +85,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.health()
 	a.login()
 	a.users()
+	a.tokens()
 	a.roles()
 	a.repositories()
 	a.artifacts()

@@ -56,9 +56,13 @@ func (a *api) roles() {
 }
 
 func showRole(r auth.Role) Role {
-	out := Role{r.Name, r.Description, make([]Capability, 0, len(r.Capabilities)), Timestamp(r.CreatedAt), Timestamp(r.UpdatedAt)}
-	for _, c := range r.Capabilities {
-		out.Capabilities = append(out.Capabilities, Capability(c))
+	return Role{r.Name, r.Description, showCapabilities(r.Capabilities), Timestamp(r.CreatedAt), Timestamp(r.UpdatedAt)}
+}
+
+func showCapabilities(list []auth.Capability) []Capability {
+	out := make([]Capability, 0, len(list))
+	for _, c := range list {
+		out = append(out, Capability(c))
 	}
 	return out
 }

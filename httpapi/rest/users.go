@@ -11,7 +11,8 @@ import (
 
 // User is a user as clients see it.
 type User struct {
-	Username           string    `json:"username"`
+	Username string        `json:"username"`
+	Kind     auth.UserKind `json:"kind" enum:"builtin,service" doc:"A service account has no password, only API tokens."`
 	Roles              []string  `json:"roles" nullable:"false"`
 	MustChangePassword bool      `json:"must_change_password"`
 	CreatedAt          Timestamp `json:"created_at"`
@@ -21,7 +22,8 @@ type User struct {
 // CreateUserRequest is the body that makes a user.
 type CreateUserRequest struct {
 	Username           string             `json:"username"`
-	Password           string             `json:"password"`
+	Kind               optional[string]   `json:"kind,omitempty" enum:"builtin,service"`
+	Password           optional[string]   `json:"password,omitempty" doc:"Required, except for a service account."`
 	Roles              optional[[]string] `json:"roles,omitempty"`
 	MustChangePassword optional[bool]     `json:"must_change_password,omitempty"`
 }
@@ -60,7 +62,7 @@ func (a *api) users() {
 }
 
 func showUser(u auth.User) User {
-	return User{u.Username, u.Roles, u.MustChangePassword, Timestamp(u.CreatedAt), Timestamp(u.UpdatedAt)}
+	return User{u.Username, u.Kind, u.Roles, u.MustChangePassword, Timestamp(u.CreatedAt), Timestamp(u.UpdatedAt)}
 }
 
 func (a *api) listUsers(_ context.Context, x *exchange.Exchange, _ *none) (*answer[[]User], error) {
@@ -90,8 +92,11 @@ func (a *api) createUser(ctx context.Context, x *exchange.Exchange, _ *none) (*a
 	if err := p.decode(&in); err != nil {
 		return nil, err
 	}
+	if in.Kind.value != string(auth.ServiceAccount) && !in.Password.some() {
+		return nil, misshapen("password", "is missing")
+	}
 	u, err := a.Auth.CreateUser(ctx, auth.NewUser{
-		Username: in.Username, Password: auth.Secret(in.Password), Roles: in.Roles.value, MustChangePassword: in.MustChangePassword.value,
+		Username: in.Username, Kind: auth.UserKind(in.Kind.value), Password: auth.Secret(in.Password.value), Roles: in.Roles.value, MustChangePassword: in.MustChangePassword.value,
 	})
 	if err != nil {
 		return nil, err
@@ -160,7 +165,7 @@ func (a *api) revokeTokens(ctx context.Context, x *exchange.Exchange, in *userna
 	if err != nil {
 		return nil, err
 	}
-	if x.Identity.Name != name || x.Identity.Anonymous() {
+	if x.Identity.Name != name || x.Identity.Anonymous() || x.Identity.Limited() {
 		if err := x.Administer(); err != nil {
 			return nil, err
 		}
