@@ -97,7 +97,7 @@ func (s *Service) loadTokens(ctx context.Context, old *snapshot) (map[string]*ap
 			t.limits.add(rec.Capabilities)
 		}
 		if rec.Expires != 0 {
-			t.expires = time.Unix(0, rec.Expires)
+			t.expires = time.UnixMilli(rec.Expires).UTC()
 		}
 		tokens[item.Sort] = t
 	}

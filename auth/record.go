@@ -81,7 +81,7 @@ type tokenRecord struct {
 	Limited      bool               `cbor:"5,keyasint,omitempty"` // to Capabilities, which may be empty
 	Capabilities []capabilityRecord `cbor:"6,keyasint,omitempty"`
 	Created      int64              `cbor:"7,keyasint,omitempty"` // Unix nanoseconds
-	Expires      int64              `cbor:"8,keyasint,omitempty"` // 0: never
+	Expires      int64              `cbor:"8,keyasint,omitempty"` // Unix milliseconds, 0: never
 	UserStamp    string             `cbor:"9,keyasint,omitempty"`
 	ClusterStamp string             `cbor:"10,keyasint,omitempty"`
 }

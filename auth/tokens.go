@@ -124,12 +124,10 @@ func (s *Service) newTokenRecord(by Identity, n NewAPIToken) (tokenRecord, error
 		switch {
 		case !n.ExpiresAt.After(s.now()):
 			return tokenRecord{}, invalid("expires_at", "must be in the future")
-		case n.ExpiresAt.Unix() > maxExpiry:
-			return tokenRecord{}, invalid("expires_at", "too far in the future")
 		case !by.expires.IsZero() && n.ExpiresAt.After(by.expires):
 			return tokenRecord{}, invalid("expires_at", "must not be after the token's that makes it")
 		}
-		rec.Expires = n.ExpiresAt.UnixNano()
+		rec.Expires = n.ExpiresAt.UnixMilli()
 	}
 	if n.Capabilities != nil {
 		var err error
@@ -143,9 +141,6 @@ func (s *Service) newTokenRecord(by Identity, n NewAPIToken) (tokenRecord, error
 	}
 	return rec, nil
 }
-
-// maxExpiry is the last second that Unix nanoseconds hold for sure.
-const maxExpiry = 1 << 33
 
 // printable tells whether s is text of 1 to limit bytes that can be shown in a
 // line.

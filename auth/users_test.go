@@ -286,7 +286,7 @@ func TestUserAsJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := json.Marshal(u)
-	const want = `{"username":"admin","roles":["admin"],"must_change_password":false,` +
+	const want = `{"username":"admin","kind":"builtin","roles":["admin"],"must_change_password":false,` +
 		`"created_at":"2026-11-22T10:00:00Z","updated_at":"2026-11-22T10:00:00Z"}`
 	if err != nil || string(got) != want {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)

@@ -192,7 +192,7 @@ func TestUsers(t *testing.T) {
 	const all = "/api/v1/users"
 	got := r.json("admin", "POST", all, `{"username":"carol@x.org","password":"password","roles":["read-only"]}`).status(201).object()
 	keys := slices.Sorted(maps.Keys(got))
-	if d := cmp.Diff([]string{"created_at", "must_change_password", "roles", "updated_at", "username"}, keys); d != "" {
+	if d := cmp.Diff([]string{"created_at", "kind", "must_change_password", "roles", "updated_at", "username"}, keys); d != "" {
 		t.Errorf("keys %s", d)
 	}
 	for _, name := range []string{"carol@x.org", "carol%40x.org"} {

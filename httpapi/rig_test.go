@@ -265,4 +265,12 @@ func (*probe) Answer(w http.ResponseWriter, _ *http.Request, op formats.Op, _ []
 	return true
 }
 
+func (*probe) Credential(r *http.Request) (string, bool) {
+	if token := r.Header.Get("X-Probe-Key"); token != "" {
+		return token, true
+	}
+	token := r.Header.Get("Authorization")
+	return token, token != "" && !strings.Contains(token, " ")
+}
+
 var errSecret = errors.New("a secret of the inside")

@@ -11,12 +11,12 @@ import (
 
 // User is a user as clients see it.
 type User struct {
-	Username string        `json:"username"`
-	Kind     auth.UserKind `json:"kind" enum:"builtin,service" doc:"A service account has no password, only API tokens."`
-	Roles              []string  `json:"roles" nullable:"false"`
-	MustChangePassword bool      `json:"must_change_password"`
-	CreatedAt          Timestamp `json:"created_at"`
-	UpdatedAt          Timestamp `json:"updated_at"`
+	Username           string        `json:"username"`
+	Kind               auth.UserKind `json:"kind" enum:"builtin,service" doc:"A service account has no password, only API tokens."`
+	Roles              []string      `json:"roles" nullable:"false"`
+	MustChangePassword bool          `json:"must_change_password"`
+	CreatedAt          Timestamp     `json:"created_at"`
+	UpdatedAt          Timestamp     `json:"updated_at"`
 }
 
 // CreateUserRequest is the body that makes a user.
