@@ -50,6 +50,8 @@ type Config struct {
 	// Leases keeps nodes from filling the same object at once. Optional: a
 	// single node needs none.
 	Leases Leaser
+	// Committed is told of each commit, and must not wait. Optional.
+	Committed func(Commit)
 	// Writable tells why this node must take no writes now, nil if it may.
 	// Optional.
 	Writable func() error

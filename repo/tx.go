@@ -31,6 +31,7 @@ type tx struct {
 	buffered int64 // bytes of them in memory
 	puts     []put
 	deletes  []formats.Op
+	done     Commit // so far
 }
 
 // upload is formats.Blob.
@@ -156,7 +157,15 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 			return nil, err
 		}
 	}
-	return out, t.stamp(ctx)
+	return out, t.finish(ctx)
+}
+
+// finish stamps, and tells what was written.
+func (t *tx) finish(ctx context.Context) error {
+	err := t.stamp(ctx)
+	t.done.Repository = t.repo.Repository
+	t.service.tell(t.done)
+	return err
 }
 
 // commitDeletes tells whether any of the deletions met a record.
@@ -174,7 +183,7 @@ func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
 		}
 		found = found || ok
 	}
-	return found, t.stamp(ctx)
+	return found, t.finish(ctx)
 }
 
 // publish stores one record and what it needs, after the conflict policy.
@@ -204,6 +213,9 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 		if err := t.service.Records.EnsureMarkers(ctx, t.repo.space, p.rec.Scope); err != nil {
 			return rec, fmt.Errorf("mark the directories of %s/%s: %w", t.repo.Name, where, err)
 		}
+	}
+	if !out.Same {
+		t.done.Put = append(t.done.Put, out.Record.Public(p.rec.Scope, p.rec.Name))
 	}
 	return out.Record, nil
 }
@@ -265,6 +277,7 @@ func (t *tx) remove(ctx context.Context, op formats.Op) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("delete %s/%s: %w", t.repo.Name, op.Key(), err)
 	}
+	t.done.Deleted = append(t.done.Deleted, op.Key())
 	return true, nil
 }
 

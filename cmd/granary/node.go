@@ -11,6 +11,7 @@ import (
 
 	"granary/auth"
 	"granary/cluster"
+	"granary/events"
 	"granary/formats"
 	"granary/formats/all"
 	"granary/httpapi/origin"
@@ -35,6 +36,7 @@ type node struct {
 	upstream *upstream.Client
 	repos    *repo.Service
 	origin   *origin.Policy
+	feed     *events.Feed
 	first    auth.FirstStart
 
 	stop context.CancelFunc // of background work
@@ -67,6 +69,10 @@ func (n *node) open(ctx context.Context) (err error) {
 		n.kv = nil
 		return err
 	}
+	n.feed = events.New(events.Config{
+		Every:  func() time.Duration { return time.Duration(n.registry.Settings().StateScanInterval) * time.Millisecond },
+		Failed: func(err error) { n.log.Warn("look for changes to tell", "error", err) }, Now: wallClock,
+	})
 	embedded := kv.TraitsOf(n.kv).Embedded
 	n.formats = all.Formats(wallClock)
 	n.registry = config.Open(config.Options{
@@ -83,7 +89,10 @@ func (n *node) open(ctx context.Context) (err error) {
 	}
 	n.member, err = cluster.Join(ctx, cluster.Config{
 		KV: n.kv, Version: version, Embedded: embedded, Now: wallClock, Log: n.log,
-		Load: func(ctx context.Context) error { return errors.Join(n.registry.Load(ctx), n.auth.Load(ctx)) },
+		Load: func(ctx context.Context) error {
+			defer n.feed.Poke()
+			return errors.Join(n.registry.Load(ctx), n.auth.Load(ctx))
+		},
 	})
 	if err != nil {
 		return err
@@ -106,7 +115,7 @@ func (n *node) openRepositories(embedded bool) error {
 	c := repo.Config{
 		KV: n.kv, Registry: n.registry, Formats: n.formats, Records: n.records, Upstream: n.upstream,
 		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: time.Duration(n.registry.Settings().GCGrace) * time.Second}),
-		OpenStore: openStore, Now: wallClock, Log: n.log,
+		OpenStore: openStore, Now: wallClock, Log: n.log, Committed: n.committed,
 	}
 	if !embedded {
 		c.Leases, c.Writable = n.member, n.member.WriteReady
@@ -114,6 +123,9 @@ func (n *node) openRepositories(embedded bool) error {
 	n.repos, err = repo.New(c)
 	return err
 }
+
+// committed is told of what clients have written here.
+func (n *node) committed(c repo.Commit) { n.feed.Touch(c.Repository.Name) }
 
 // prepare makes on a first start what every server has, and what the
 // configuration lists.
@@ -146,6 +158,7 @@ func (n *node) background() {
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.work.Go(func() { n.records.Run(ctx) })
+	n.work.Go(func() { n.feed.Run(ctx) })
 	n.work.Go(func() { n.rotateKeys(ctx) })
 	n.work.Go(func() {
 		n.auth.Run(ctx, func(err error) { n.log.Warn("keep API tokens", "error", err) })

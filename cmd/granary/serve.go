@@ -85,6 +85,8 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 		}
 	})
 	defer settled.Stop()
+	// Event streams would keep the server from stopping.
+	defer context.AfterFunc(ctx, n.feed.Close)()
 	return l.serve(ctx, c, h, metrics.Handler(), log)
 }
 
@@ -105,7 +107,9 @@ type surface struct {
 func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error) {
 	c := httpapi.Config{
 		Auth: a, Repositories: n.repos, Formats: n.formats, Settings: n.registry.Settings, Version: version, Origin: n.origin,
-		REST:  rest.Config{Auth: n.auth, Registry: n.registry, Repositories: n.repos, Version: version, Ready: n.member.Ready},
+		REST: rest.Config{
+			Auth: n.auth, Registry: n.registry, Repositories: n.repos, Version: version, Ready: n.member.Ready, Events: n.feed,
+		},
 		Ready: n.member.Ready, Expand: repo.Expand, MetricsElsewhere: n.config.MetricsListen != "", Log: n.log, Now: wallClock,
 	}
 	if s != nil {

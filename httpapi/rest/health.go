@@ -21,9 +21,19 @@ func (a *api) health() {
 	}
 	register(a, operation{id: "health", method: http.MethodGet, path: "/health", summary: "Whether this node takes requests", tag: "health"},
 		func(context.Context, *exchange.Exchange, *none) (*output, error) {
-			if a.Ready != nil && a.Ready() != nil {
-				return &output{Status: http.StatusServiceUnavailable, RetryAfter: "1", Body: Health{"not ready", a.Version}}, nil
+			h := a.healthNow()
+			if h.Status != healthy {
+				return &output{Status: http.StatusServiceUnavailable, RetryAfter: "1", Body: h}, nil
 			}
-			return &output{Status: http.StatusOK, Body: Health{"ok", a.Version}}, nil
+			return &output{Status: http.StatusOK, Body: h}, nil
 		})
+}
+
+const healthy = "ok"
+
+func (a *api) healthNow() Health {
+	if a.Ready != nil && a.Ready() != nil {
+		return Health{"not ready", a.Version}
+	}
+	return Health{healthy, a.Version}
 }

@@ -19,6 +19,7 @@ import (
 
 	"granary/auth"
 	"granary/blob"
+	"granary/events"
 	"granary/formats"
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
@@ -52,6 +53,9 @@ type Config struct {
 	Version string
 	// Ready tells why this node can't answer. Optional.
 	Ready func() error
+	// Events is told where the state comes from, and followed by clients; who
+	// made it runs it. Optional.
+	Events *events.Feed
 }
 
 // api is what the operations share.
@@ -60,6 +64,7 @@ type api struct {
 	huma     huma.API
 	registry huma.Registry
 	note     func(r *http.Request, err error, f fault.Fault)
+	usage    counts
 }
 
 // New adds the routes to m. note is told of every error that is answered. The
@@ -92,6 +97,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.snapshots()
 	a.stores()
 	a.settings()
+	a.events()
 	return a.huma, nil
 }
 
