@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"blob/fs":            {"blob"},
 	"blob/s3":            {"blob", "blob/check"},
 	"formats":            {"digest"},
-	"formats/*":          {"formats", "digest"},
+	"formats/*":          {"formats", "formats/archive", "digest"},
 	"formats/all":        {"formats", "formats/*"},
 	"cluster":            {"kv"},
 	"events":             {},

@@ -188,6 +188,11 @@ type Tx interface {
 	// Put writes a record with the bytes of b, or without bytes if b is nil.
 	// Size, Sums and Time are filled in.
 	Put(rec Record, b Blob)
+	// PutIf is Put for a record whose content must agree with what is there:
+	// may is asked in the moment of writing, with nil for nothing, and its
+	// error refuses the upload. It may be asked more than once. Such a record
+	// is not judged by the conflict policy.
+	PutIf(rec Record, b Blob, may func(old *Record) error)
 	// Delete removes a record; the client hears not found if none of the
 	// deletions of the operation met a record.
 	Delete(scope, name string)

@@ -16,6 +16,9 @@ import (
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, f formats.Format) {
 	s.failAs(w, r, err, func(told fault.Fault) {
 		told.Prepare(w, r)
+		if told.Status == http.StatusUnauthorized {
+			s.challenge(exchange.From(r.Context()), w.Header(), r)
+		}
 		if native, ok := f.(formats.Failer); ok && native.Fail(w, r, told.Status, told.Message) {
 			return
 		}

@@ -48,7 +48,8 @@ type Repositories interface {
 type Config struct {
 	Auth         Authenticator
 	Repositories Repositories
-	// Formats are asked for the credentials that only their clients send.
+	// Formats are asked for the credentials that only their clients send, and
+	// for the challenges that only these understand.
 	Formats []formats.Format
 	// Settings returns the settings in force.
 	Settings func() *config.Settings

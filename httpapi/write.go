@@ -49,7 +49,11 @@ func (a *artifact) call(op formats.Op) error {
 	if a.r.Body != nil && a.r.Body != http.NoBody {
 		a.r.Body = http.MaxBytesReader(a.w, a.r.Body, limit)
 	}
-	return a.handle.Call(a.w, a.r, op)
+	site, err := a.site()
+	if err != nil {
+		return err
+	}
+	return a.handle.Call(a.w, a.r.WithContext(formats.WithSite(a.r.Context(), site)), op)
 }
 
 // limit returns the longest body in bytes, and refuses one that announces more.

@@ -2,7 +2,9 @@
 package integration_test
 
 import (
+	"cmp"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -66,6 +68,7 @@ func walk(t *testing.T, a, b *node.Node) {
 			e.Setenv("GOFLAGS", "-modcacherw -mod=mod")
 			e.Setenv("GOTOOLCHAIN", "local")
 			e.Setenv("GONOSUMDB", "*")
+			e.Setenv("RUSTUP_HOME", cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(os.Getenv("HOME"), ".rustup")))
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -73,6 +76,8 @@ func walk(t *testing.T, a, b *node.Node) {
 			"repository": repository,
 			"status":     status,
 			"modzip":     modzip,
+			"login":      login,
+			"needed":     needed,
 		},
 	})
 }
@@ -142,4 +147,26 @@ func modzip(ts *testscript.TestScript, _ bool, args []string) {
 	b, err := moduleZip(args[0], args[1], ts.MkAbs(args[2]))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(fmt.Sprintf("%s.zip", args[1])), b, 0o644))
+}
+
+// login sets $TOKEN to one of the administrator's.
+func login(ts *testscript.TestScript, _ bool, _ []string) {
+	body, err := json.Marshal(map[string]string{"username": "admin", "password": ts.Getenv("PASSWORD")})
+	ts.Check(err)
+	ts.Check(ts.Exec("curl", "-fsS", "-H", "Content-Type: application/json", "-d", string(body), ts.Getenv("A")+"/api/v1/auth/login"))
+	var answer struct {
+		Token string `json:"token"`
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &answer))
+	if answer.Token == "" {
+		ts.Fatalf("the answer to a login has no token")
+	}
+	ts.Setenv("TOKEN", answer.Token)
+}
+
+// needed PROGRAM fails in CI, where none may be missing.
+func needed(ts *testscript.TestScript, _ bool, args []string) {
+	if os.Getenv("CI") == "true" {
+		ts.Fatalf("%s is missing", args[0])
+	}
 }

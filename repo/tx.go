@@ -40,6 +40,7 @@ type upload struct{ *blob.Received }
 type put struct {
 	rec  formats.Record
 	blob *upload
+	may  func(old *formats.Record) error // nil: the conflict policy decides
 }
 
 var _ formats.Tx = (*tx)(nil)
@@ -76,8 +77,12 @@ func (t *tx) Blob(ctx context.Context, r io.Reader, also ...digest.Algorithm) (f
 }
 
 func (t *tx) Put(rec formats.Record, b formats.Blob) {
+	t.PutIf(rec, b, nil)
+}
+
+func (t *tx) PutIf(rec formats.Record, b formats.Blob, may func(old *formats.Record) error) {
 	u, _ := b.(*upload)
-	t.puts = append(t.puts, put{rec, u})
+	t.puts = append(t.puts, put{rec, u, may})
 }
 
 func (t *tx) Delete(scope, name string) {
@@ -199,7 +204,12 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 				return record.Refuse, err
 			}
 		}
-		return t.conflict(where, p.rec.Move, rec, old)
+		if p.may != nil {
+			if err := p.allowed(old); err != nil {
+				return record.Refuse, err
+			}
+		}
+		return t.conflict(where, p.rec.Move || p.may != nil, rec, old)
 	})
 	if err != nil {
 		return rec, fmt.Errorf("%s/%s: %w", t.repo.Name, where, err)
@@ -218,6 +228,15 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 		t.done.Put = append(t.done.Put, out.Record.Public(p.rec.Scope, p.rec.Name))
 	}
 	return out.Record, nil
+}
+
+// allowed asks the format's own condition.
+func (p put) allowed(old *record.Record) error {
+	if old == nil {
+		return p.may(nil)
+	}
+	was := old.Public(p.rec.Scope, p.rec.Name)
+	return p.may(&was)
 }
 
 // prepare makes the stored form: inline bytes, or a use of their reference.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"granary/formats"
+	"granary/formats/cargo"
 	"granary/formats/golang"
 	"granary/formats/pypi"
 	"granary/formats/raw"
@@ -18,6 +19,7 @@ func Formats(now func() time.Time) []formats.Format {
 		now = time.Now
 	}
 	return []formats.Format{
+		cargo.New(now),
 		golang.New(now),
 		pypi.New(),
 		raw.New(),

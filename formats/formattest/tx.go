@@ -21,6 +21,7 @@ type Tx struct {
 	tb    testing.TB
 	store *Store
 	blobs []formats.Blob // of Puts
+	mays  []func(*formats.Record) error
 	made  map[formats.Blob]bool
 }
 
@@ -62,6 +63,17 @@ func (t *Tx) Blob(_ context.Context, r io.Reader, also ...digest.Algorithm) (for
 // Put checks the record as the core would have to.
 func (t *Tx) Put(rec formats.Record, b formats.Blob) {
 	t.tb.Helper()
+	t.put(rec, b, nil)
+}
+
+// PutIf is Put under a condition.
+func (t *Tx) PutIf(rec formats.Record, b formats.Blob, may func(*formats.Record) error) {
+	t.tb.Helper()
+	t.put(rec, b, may)
+}
+
+func (t *Tx) put(rec formats.Record, b formats.Blob, may func(*formats.Record) error) {
+	t.tb.Helper()
 	if err := formats.CheckPath(rec.Key()); err != nil || rec.Name == "" || rec.Scope != "" && formats.CheckPath(rec.Scope) != nil {
 		t.tb.Errorf("Put of %q in %q: %v", rec.Name, rec.Scope, err)
 	}
@@ -78,6 +90,7 @@ func (t *Tx) Put(rec formats.Record, b formats.Blob) {
 	}
 	t.Puts = append(t.Puts, rec)
 	t.blobs = append(t.blobs, b)
+	t.mays = append(t.mays, may)
 }
 
 // Delete notes a deletion.
@@ -102,6 +115,16 @@ func (t *Tx) Commit() error {
 	defer s.mu.Unlock()
 	for i, rec := range t.Puts {
 		old, ok := s.files[rec.Key()]
+		if may := t.mays[i]; may != nil {
+			var was *formats.Record
+			if ok {
+				was = &old.rec
+			}
+			if err := may(was); err != nil {
+				return err
+			}
+			continue
+		}
 		if ok && t.blobs[i] != nil && !rec.Move && !s.Overwrite && old.rec.Sums.Check(t.blobs[i].Sums()) != nil {
 			return fmt.Errorf("%s: %w", rec.Key(), formats.ErrExists)
 		}

@@ -54,7 +54,9 @@ func Challenge(h http.Header, r *http.Request) {
 	if strings.EqualFold(scheme, "Bearer") || strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest") {
 		return
 	}
-	h.Set("Www-Authenticate", `Basic realm="granary"`)
+	if len(h["Www-Authenticate"]) == 0 { // else it was called before, and others added theirs
+		h.Set("Www-Authenticate", `Basic realm="granary"`)
+	}
 }
 
 // WriteJSON answers with the error body.

@@ -69,7 +69,8 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		target += "?" + r.URL.RawQuery
 	}
-	c, b, err := u.rig.Send(r.Context(), name, r.Method, target, nil)
+	ctx := formats.WithSite(r.Context(), formats.Site{URL: u.URL + "/" + name, Public: true})
+	c, b, err := u.rig.Send(ctx, name, r.Method, target, nil)
 	switch {
 	case errors.Is(err, formats.ErrNotFound):
 		http.NotFound(w, r)
