@@ -22,6 +22,8 @@ import (
 type Registry interface {
 	Repository(ctx context.Context, name string) (*config.Repository, error)
 	RepositoryByID(id string) (*config.Repository, bool)
+	// Stored reads a repository consistently.
+	Stored(ctx context.Context, id string) (*config.Repository, error)
 	StoreByID(id string) (*config.Store, bool)
 	Settings() *config.Settings
 	// Signing, SigningLoaded and CreateSigning keep the keys that repositories

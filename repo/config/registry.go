@@ -136,6 +136,23 @@ func (r *Registry) RepositoryByID(id string) (*Repository, bool) {
 	return repo, ok
 }
 
+// Stored reads a repository consistently, or ErrNotFound, also for one that is
+// deleted.
+func (r *Registry) Stored(ctx context.Context, id string) (*Repository, error) {
+	repo, _, err := get[Repository](ctx, r, kv.Config(kindRepository, id), Repository{})
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.o.KV.Get(ctx, kv.Config(kindDead, id), kv.Consistent)
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		return nil, fmt.Errorf("read configuration of deleted repository %s: %w", id, err)
+	}
+	if repo == nil || err == nil {
+		return nil, notFound("repository", id)
+	}
+	return repo, nil
+}
+
 // Repositories returns all repositories in order of their names, from memory.
 func (r *Registry) Repositories() []*Repository {
 	return slices.Clone(r.current.Load().repositoryList)

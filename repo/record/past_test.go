@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ func TestPastIsWhatWasSeen(t *testing.T) {
 				for i := range rapid.IntRange(1, 25).Draw(rt, "operations") {
 					s := rapid.SampledFrom(nodes).Draw(rt, "node")
 					c.ns.Add(100)
+					if rapid.IntRange(0, 9).Draw(rt, "prune") == 0 {
+						prune(t, rt, s, seen)
+					}
 					change(t, rt, s, i)
 					c.ns.Add(100)
 					seen[c.ns.Load()] = everything(t, rt, s)
@@ -74,6 +78,43 @@ func change(t *testing.T, rt *rapid.T, s *record.Store, i int) {
 	}
 	if _, err := s.Put(t.Context(), space, scope, name, rec, nil); err != nil {
 		rt.Fatal(err)
+	}
+}
+
+// prune keeps what was seen from a time on, and at some times before; the
+// others are asked for no more. It is broken off and gone on with here and there.
+func prune(t *testing.T, rt *rapid.T, s *record.Store, seen map[int64]map[[2]string]string) {
+	times := slices.Sorted(maps.Keys(seen))
+	if len(times) == 0 {
+		return
+	}
+	keep := record.Keep{From: rapid.SampledFrom(times).Draw(rt, "from")}
+	for _, at := range times {
+		switch {
+		case at >= keep.From:
+		case rapid.Bool().Draw(rt, "pinned"):
+			keep.At = append(keep.At, at)
+		default:
+			delete(seen, at)
+		}
+	}
+	broken := errors.New("broken off")
+	for shard := range space.Shards {
+		cursor := ""
+		for done := false; !done; {
+			err := s.Prune(t.Context(), space, shard, keep, cursor, func(next string, _ int64) error {
+				if next != cursor && rapid.IntRange(0, 3).Draw(rt, "break") == 0 {
+					cursor = next
+					return broken
+				}
+				cursor = next
+				return nil
+			})
+			if err != nil && !errors.Is(err, broken) {
+				rt.Fatal(err)
+			}
+			done = err == nil
+		}
 	}
 }
 
@@ -186,5 +227,69 @@ func TestWaitingRecordsAreNotListed(t *testing.T) {
 	}
 	if got := names(); got != "3 of only:5 new:5 old:5" {
 		t.Errorf("after the commit the listing is %q", got)
+	}
+}
+
+// What nobody may ask for any more is gone, tombstones included, in two rounds
+// at the most; what a snapshot needs stays as long as it does.
+func TestPruneRemoves(t *testing.T) {
+	s, n, c := counted(t)
+	items := func() int {
+		t.Helper()
+		total := 0
+		for shard := range space.Shards {
+			for _, p := range []string{space.History(shard), space.Records(shard)} {
+				for item, err := range n.Query(t.Context(), p, "", "") {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, _, marker := kv.SplitRecord(item.Sort); !marker {
+						total++
+					}
+				}
+			}
+		}
+		return total
+	}
+	for i := range 5 {
+		put(t, s, "a", "f", fmt.Sprint("content ", i))
+		c.add(time.Hour)
+	}
+	pinned := c.now()
+	put(t, s, "a", "gone", "x")
+	put(t, s, "b", "gone", "x")
+	c.add(time.Hour)
+	remove(t, s, "a", "f")
+	remove(t, s, "a", "gone")
+	remove(t, s, "b", "gone")
+	c.add(time.Hour)
+	put(t, s, "b", "gone", "is back")
+	c.add(time.Hour)
+	if got := items(); got != 3+5+1+2 {
+		t.Fatalf("%d items before", got)
+	}
+	run := func(keep record.Keep) int {
+		t.Helper()
+		for range 2 {
+			for shard := range space.Shards {
+				if err := s.Prune(t.Context(), space, shard, keep, "", func(string, int64) error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return items()
+	}
+	// a/f as of the pin with its tombstone, both "gone" of then, b/gone of now.
+	if got := run(record.Keep{From: c.ns.Load(), At: []int64{pinned.UnixNano()}}); got != 2+2+2 {
+		t.Errorf("%d items with a snapshot, want 6", got)
+	}
+	if rec, err := s.GetAt(t.Context(), space, "a", "f", pinned); err != nil || string(rec.Inline) != "content 4" {
+		t.Errorf("a/f as of the snapshot is %q, %v", rec.Inline, err)
+	}
+	if got := run(record.Keep{From: c.ns.Load()}); got != 1 {
+		t.Errorf("%d items without, want 1", got)
+	}
+	if got := get(t, s, "b", "gone", record.Latest); got != "is back" {
+		t.Errorf("b/gone is %q", got)
 	}
 }
