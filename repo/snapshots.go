@@ -200,8 +200,10 @@ func (s *Service) dropSnapshot(ctx context.Context, c *config.Repository, name s
 	return nil
 }
 
+var errNoSnapshot = fmt.Errorf("no such snapshot: %w", formats.ErrNotFound)
+
 func noSnapshot(repository, name string) error {
-	return fmt.Errorf("repository %s has no snapshot %.64q: %w", repository, name, formats.ErrNotFound)
+	return fmt.Errorf("%.64q of repository %s: %w", name, repository, errNoSnapshot)
 }
 
 // configured looks a repository up by its name.

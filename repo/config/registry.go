@@ -114,7 +114,7 @@ func (r *Registry) Known() Known {
 // Repository returns the repository of a name. A name that is not in memory is
 // looked up consistently before the answer is ErrNotFound.
 func (r *Registry) Repository(ctx context.Context, name string) (*Repository, error) {
-	if repo, ok := r.current.Load().names[name]; ok {
+	if repo, ok := r.current.Load().names[name]; ok && !repo.Pending {
 		return repo, nil
 	}
 	if ValidName("name", name) != nil {
@@ -124,7 +124,7 @@ func (r *Registry) Repository(ctx context.Context, name string) (*Repository, er
 	if err != nil {
 		return nil, err
 	}
-	if f.repo == nil {
+	if f.repo == nil || f.repo.Pending {
 		return nil, notFound("repository", name)
 	}
 	return f.repo, nil
@@ -153,7 +153,8 @@ func (r *Registry) Stored(ctx context.Context, id string) (*Repository, error) {
 	return repo, nil
 }
 
-// Repositories returns all repositories in order of their names, from memory.
+// Repositories returns all repositories in order of their names, from memory:
+// those too that are not found by their names because they are pending.
 func (r *Registry) Repositories() []*Repository {
 	return slices.Clone(r.current.Load().repositoryList)
 }

@@ -48,6 +48,9 @@ type Repository struct {
 	Store   string    `cbor:"5,keyasint"` // store id
 	Shards  int       `cbor:"6,keyasint"` // partitions of records; never changes
 	Created time.Time `cbor:"7,keyasint"`
+	// Pending: it is being made, as a copy of another, and is not found by its
+	// name until [Registry.Publish]. Its records are as good as others.
+	Pending bool `cbor:"8,keyasint,omitempty"`
 
 	// Of a cache. Times are in seconds.
 	UpstreamURL       string        `cbor:"10,keyasint,omitempty"`

@@ -114,6 +114,9 @@ func (w *write) put(ctx context.Context, rec Record, decide Decide) (Outcome, er
 		}
 	}
 	for try := 0; ; try++ {
+		if rec.Commit != "" && old.version != "" && old.rec.Commit == rec.Commit {
+			return Outcome{Record: old.rec, Version: old.version, Same: true}, nil // by an earlier try
+		}
 		verdict, err := decide(old.live())
 		switch {
 		case err != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ type options struct {
 	scope string
 	deep  bool // names of scope reach below it
 	at    int64
+	waits string // only records that name this commit, seen or not
 }
 
 // Consistent asks for the latest acknowledged state.
@@ -29,6 +31,9 @@ func Consistent(o *options) { o.read = append(o.read, kv.Consistent) }
 func InScope(scope string) Option {
 	return func(o *options) { o.scope, o.deep = scope, true }
 }
+
+// Naming asks for the records that name a commit, whether that exists or not.
+func Naming(commit string) Option { return func(o *options) { o.waits = commit } }
 
 // resolve folds options. A scope that the directory is not within is of no use.
 func resolve(dir string, opts []Option) options {
@@ -107,6 +112,45 @@ func (s *Store) Walk(ctx context.Context, sp kv.Space, dir, cursor string, opts 
 	}
 }
 
+// Sort is the record's place in its shard.
+func (n Named) Sort() string { return n.Scope + "//" + n.Name }
+
+// Shard yields the records of one shard in order, those after a place in it, ""
+// being its beginning, and one error, last.
+func (s *Store) Shard(ctx context.Context, sp kv.Space, shard int, place string, opts ...Option) iter.Seq2[Named, error] {
+	o := resolve("", opts)
+	p := span{partition: sp.Records(shard)}
+	if place != "" {
+		p.from = after(place)
+	}
+	return s.scan(ctx, sp, p, o)
+}
+
+// Below yields the records of one shard at or below a directory, also those of
+// a scope above whose names lie there, and one error, last.
+func (s *Store) Below(ctx context.Context, sp kv.Space, shard int, dir string, opts ...Option) iter.Seq2[Named, error] {
+	o := resolve("", opts)
+	from, to := kv.TreeRange(dir)
+	spans := []span{{partition: sp.Records(shard), from: from, to: to}}
+	for above := dir; above != ""; {
+		above = parent(above)
+		if sp.Shard(above) == shard {
+			p := span{partition: sp.Records(shard)}
+			p.from, p.to = namesWithin(above, strings.TrimPrefix(dir[len(above):], "/")+"/")
+			spans = append(spans, p)
+		}
+	}
+	return func(yield func(Named, error) bool) {
+		for _, p := range spans {
+			for n, err := range s.scan(ctx, sp, p, o) {
+				if !yield(n, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
 // span is a stretch of a partition. Spans of a walk are told apart by stage.
 type span struct {
 	stage               int
@@ -171,7 +215,11 @@ func (s *Store) scan(ctx context.Context, sp kv.Space, p span, o options) iter.S
 				return
 			}
 			page, err := heads(items, p.stage)
-			if err == nil {
+			switch {
+			case err != nil:
+			case o.waits != "":
+				page = slices.DeleteFunc(page, func(n Named) bool { return n.Record.Commit != o.waits })
+			default:
 				page, err = s.seen(ctx, sp, page, o.at)
 			}
 			if err != nil {

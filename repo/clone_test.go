@@ -1,0 +1,208 @@
+package repo_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"granary/formats"
+	"granary/formats/all"
+	"granary/kv"
+	"granary/kv/mem"
+	"granary/repo"
+	"granary/repo/config"
+	"granary/repo/repotest"
+)
+
+var errDied = errors.New("the node died")
+
+// dying fails every write from the n-th on, until it is mended.
+type dying struct {
+	kv.Store
+	mu   sync.Mutex
+	left int // guarded by mu; -1: never
+}
+
+func (c *dying) set(left int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = left
+}
+
+func (c *dying) Traits() kv.Traits { return kv.TraitsOf(c.Store) }
+
+func (c *dying) dies() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left > 0 {
+		c.left--
+	}
+	return c.left == 0
+}
+
+func (c *dying) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
+	if c.dies() {
+		return errDied
+	}
+	return c.Store.PutIf(ctx, item, old)
+}
+
+func (c *dying) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
+	if c.dies() {
+		return errDied
+	}
+	return c.Store.DeleteIf(ctx, key, old)
+}
+
+// contents is what a repository holds, path by path.
+func contents(t *testing.T, r *repotest.Rig, repository string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	h := r.Open(repository)
+	for rec, err := range h.Walk(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := h.Content(t.Context(), rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := repotest.ReadContent(t.Context(), c, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[rec.Key()] = string(b)
+	}
+	return out
+}
+
+// clone does what the task does, from wherever an earlier try ended.
+type cloning struct {
+	c       repo.Clone
+	planned bool
+	shards  int
+	cursors map[int]string
+	done    map[int]bool
+	copied  repo.Copied
+}
+
+func (c *cloning) run(t *testing.T, r *repotest.Rig) error {
+	if !c.planned {
+		n, err := r.PlanClone(t.Context(), c.c)
+		if err != nil {
+			return err
+		}
+		c.planned, c.shards, c.cursors, c.done = true, n, map[int]string{}, map[int]bool{}
+	}
+	for shard := range c.shards {
+		if c.done[shard] {
+			continue
+		}
+		err := r.CloneShard(t.Context(), c.c, shard, c.cursors[shard], func(cursor string, done repo.Copied) error {
+			c.cursors[shard], c.copied = cursor, c.copied.Add(done)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		c.done[shard] = true
+	}
+	return r.EndClone(t.Context(), r.Registry, c.c)
+}
+
+// A clone that dies at any write and is gone on with is the source as it was
+// when it was planned, whatever is written there meanwhile; until it is whole
+// nobody finds it.
+func TestCloneCrashesAnywhere(t *testing.T) {
+	for step := 1; ; step += 3 {
+		store := &dying{Store: mem.New(mem.Options{}), left: -1}
+		r := repotest.New(t, repotest.Options{Formats: all.Formats, KV: store})
+		r.Create("src", config.Hosted, "raw", nil)
+		random := rand.New(rand.NewPCG(1, uint64(step)))
+		for i := range 12 {
+			r.Put("src", fmt.Sprintf("d%d/f%d", i%3, i), filled(10+i*3000, byte('a'+i)))
+		}
+		r.Clock.Advance(time.Minute)
+		c := &cloning{}
+		var err error
+		if c.c, err = r.BeginClone(t.Context(), r.Registry, "src", "copy"); err != nil {
+			t.Fatal(err)
+		}
+		want := contents(t, r, "src")
+		store.set(step)
+		crashes := 0
+		for err = c.run(t, r); err != nil; err = c.run(t, r) {
+			if !errors.Is(err, errDied) {
+				t.Fatal(err)
+			}
+			crashes++
+			store.set(-1)
+			if c.planned {
+				// The source goes on.
+				r.Put("src", fmt.Sprintf("d%d/f%d", random.IntN(3), random.IntN(12)), []byte("later"))
+				r.Put("src", "new/file", []byte("later"))
+			}
+			if _, err := r.Service.Open(t.Context(), "copy", repo.Everything); !errors.Is(err, formats.ErrNotFound) && !c.done[c.shards-1] {
+				t.Fatalf("an unfinished clone is opened: %v", err)
+			}
+		}
+		if got := contents(t, r, "copy"); !maps.Equal(got, want) {
+			t.Fatalf("step %d: clone holds %d files %q, want %d", step, len(got), slices.Sorted(maps.Keys(got)), len(want))
+		}
+		page, err := r.Open("copy").Browse(t.Context(), "", 0, 100)
+		if err != nil || len(page.Entries) != 3 || page.Entries[0].Count != 4 {
+			t.Errorf("step %d: root of the clone %+v, %v", step, page, err)
+		}
+		if crashes == 0 {
+			return // the step is beyond the last write
+		}
+	}
+}
+
+// What a clone holds is a use: it stays readable when the source is gone, and
+// a name that is being cloned to is taken.
+func TestClone(t *testing.T) {
+	r := newRig(t)
+	r.Create("src", config.Hosted, "golang", nil)
+	r.Create("group", config.Proxy, "golang", func(c *config.Repository) {
+		id, err := r.Registry.MemberIDs(t.Context(), "members", []string{"src"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Members = id
+	})
+	for _, source := range []string{"src", "group"} {
+		c := &cloning{}
+		var err error
+		if c.c, err = r.BeginClone(t.Context(), r.Registry, source, source+"-copy"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.BeginClone(t.Context(), r.Registry, source, source+"-copy"); !errors.Is(err, config.ErrExists) {
+			t.Errorf("a second clone to the name: %v", err)
+		}
+		if err := c.run(t, r); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := r.Snapshots(t.Context(), source); err != nil || len(all) != 0 {
+			t.Errorf("snapshots after the clone: %v, %v", all, err)
+		}
+		r.Open(source + "-copy")
+	}
+	c := &cloning{}
+	var err error
+	if c.c, err = r.BeginClone(t.Context(), r.Registry, "src", "late"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Registry.DeleteRepository(t.Context(), "src"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.run(t, r); !errors.Is(err, config.ErrNotFound) {
+		t.Errorf("clone of a deleted repository: %v", err)
+	}
+}
