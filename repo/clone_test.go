@@ -152,6 +152,7 @@ func TestCloneCrashesAnywhere(t *testing.T) {
 				t.Fatalf("an unfinished clone is opened: %v", err)
 			}
 		}
+		store.set(-1)
 		if got := contents(t, r, "copy"); !maps.Equal(got, want) {
 			t.Fatalf("step %d: clone holds %d files %q, want %d", step, len(got), slices.Sorted(maps.Keys(got)), len(want))
 		}

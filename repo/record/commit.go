@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"granary/formats"
 	"granary/kv"
 )
 
@@ -39,6 +40,32 @@ func (s *Store) Commit(ctx context.Context, sp kv.Space, id string) error {
 func (s *Store) Committed(ctx context.Context, sp kv.Space, id string) (bool, error) {
 	when, err := s.committed(ctx, sp, id)
 	return when != 0, err
+}
+
+// Abandon takes back a record that waits for a commit which will not come: what
+// it replaced, or nothing, is in its place again.
+func (s *Store) Abandon(ctx context.Context, sp kv.Space, scope, name, id string) error {
+	w := s.begin(sp, scope, name)
+	defer w.end(nil, nil, false) // nobody has seen it
+	old, err := w.head(ctx)
+	for try := 0; err == nil; try++ {
+		if !old.waits || old.rec.Commit != id {
+			return nil
+		}
+		next := Record{Deleted: true}
+		if old.replaced != nil {
+			next = *old.replaced
+		}
+		next.Since, next.Nonce, next.Commit = max(s.now().UnixNano(), old.rec.Since+1), nonce(), ""
+		var done bool
+		if old, done, err = w.swap(ctx, old, next); done {
+			return nil
+		}
+		if err == nil {
+			err = pause(ctx, try)
+		}
+	}
+	return fmt.Errorf("take back record %s: %w", formats.Join(scope, name), err)
 }
 
 // Count adds a record to the counters of the directories above it once its
