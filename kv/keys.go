@@ -33,6 +33,7 @@ import (
 //	k/open, k/done           <task id>                task
 //	k/<task id>              <shard>                  task shard
 //	c/<repo>                 <node id>                counters
+//	w/<webhook>/open, …/done <delivery id>            what a webhook is to be told, and was; expiring
 //
 // A shard is hash(scope) modulo the repository's fixed number of shards, so
 // that all records of a scope share a partition. Scopes and names have no
@@ -44,11 +45,11 @@ const (
 )
 
 // Expiring are the beginnings of the partitions whose items may expire: last
-// accesses, what upstreams do not have, leases.
-var Expiring = []string{"t/", "i/", "l/"}
+// accesses, what upstreams do not have, leases, deliveries.
+var Expiring = []string{"t/", "i/", "l/", "w/"}
 
 // Config names a configuration document of a kind: repo, store, user, role,
-// setting, key, dead, name, signing, token.
+// setting, key, dead, name, signing, token, webhook.
 func Config(kind, id string) Key { return Key{"cfg/" + kind, id} }
 
 // ConfigPartition holds all documents of a kind.
@@ -243,3 +244,17 @@ func Counter(repo, node string) Key { return Key{CounterPartition(repo), node} }
 
 // CounterPartition holds the counters of a repository.
 func CounterPartition(repo string) string { return "c/" + repo }
+
+// Delivery names what a webhook is to be told, or, with done, was told. Ids
+// begin with their time.
+func Delivery(webhook, id string, done bool) Key {
+	return Key{DeliveryPartition(webhook, done), id}
+}
+
+// DeliveryPartition holds the deliveries of a webhook.
+func DeliveryPartition(webhook string, done bool) string {
+	if done {
+		return "w/" + webhook + "/done"
+	}
+	return "w/" + webhook + "/open"
+}

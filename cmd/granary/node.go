@@ -21,6 +21,7 @@ import (
 	"granary/repo/record"
 	"granary/repo/refs"
 	"granary/repo/upstream"
+	"granary/webhook"
 )
 
 // node is the object graph of a running server below its HTTP surface.
@@ -37,6 +38,7 @@ type node struct {
 	repos    *repo.Service
 	origin   *origin.Policy
 	feed     *events.Feed
+	hooks    *webhook.Sender
 	first    auth.FirstStart
 
 	stop context.CancelFunc // of background work
@@ -117,6 +119,11 @@ func (n *node) openRepositories(embedded bool) error {
 		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: time.Duration(n.registry.Settings().GCGrace) * time.Second}),
 		OpenStore: openStore, Now: wallClock, Log: n.log, Committed: n.committed,
 	}
+	hooks := webhook.Config{KV: n.kv, Registry: n.registry, Post: n.upstream.Post, Feed: n.feed, Now: wallClock, Log: n.log}
+	if !embedded {
+		hooks.Leases = n.member
+	}
+	n.hooks = webhook.New(hooks)
 	if !embedded {
 		c.Leases, c.Writable = n.member, n.member.WriteReady
 	}
@@ -125,7 +132,10 @@ func (n *node) openRepositories(embedded bool) error {
 }
 
 // committed is told of what clients have written here.
-func (n *node) committed(c repo.Commit) { n.feed.Touch(c.Repository.Name) }
+func (n *node) committed(c repo.Commit) {
+	n.feed.Touch(c.Repository.Name)
+	n.hooks.Committed(c)
+}
 
 // prepare makes on a first start what every server has, and what the
 // configuration lists.
@@ -159,6 +169,7 @@ func (n *node) background() {
 	n.stop = stop
 	n.work.Go(func() { n.records.Run(ctx) })
 	n.work.Go(func() { n.feed.Run(ctx) })
+	n.work.Go(func() { n.hooks.Run(ctx) })
 	n.work.Go(func() { n.rotateKeys(ctx) })
 	n.work.Go(func() {
 		n.auth.Run(ctx, func(err error) { n.log.Warn("keep API tokens", "error", err) })

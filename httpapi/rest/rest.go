@@ -25,6 +25,7 @@ import (
 	"granary/httpapi/fault"
 	"granary/repo"
 	"granary/repo/config"
+	"granary/webhook"
 )
 
 // Prefix is what all routes begin with.
@@ -56,6 +57,8 @@ type Config struct {
 	// Events is told where the state comes from, and followed by clients; who
 	// made it runs it. Optional.
 	Events *events.Feed
+	// Webhooks makes deliveries. Optional.
+	Webhooks *webhook.Sender
 }
 
 // api is what the operations share.
@@ -98,6 +101,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.stores()
 	a.settings()
 	a.events()
+	a.webhooks()
 	return a.huma, nil
 }
 

@@ -18,6 +18,7 @@ type snapshot struct {
 	claims    map[string]loaded[claim]
 	stores    map[string]loaded[Store]
 	signing   map[string]loaded[Signing]
+	webhooks  map[string]loaded[Webhook]
 	dead      map[string]bool
 
 	// As it holds.
@@ -83,6 +84,9 @@ func (r *Registry) read(ctx context.Context, old *snapshot) (*snapshot, error) {
 		return nil, err
 	}
 	if s.signing, err = readAll(ctx, r, kindSigning, old.signing); err != nil {
+		return nil, err
+	}
+	if s.webhooks, err = readAll(ctx, r, kindWebhook, old.webhooks); err != nil {
 		return nil, err
 	}
 	s.dead = map[string]bool{}

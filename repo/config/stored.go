@@ -18,6 +18,7 @@ const (
 	kindDead       = "dead"
 	kindSetting    = "setting"
 	kindSigning    = "signing"
+	kindWebhook    = "webhook"
 
 	settingsID = "settings"
 	sealID     = "seal"

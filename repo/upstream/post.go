@@ -1,0 +1,34 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// maxAnswered is how much of the answer to a Post is read, in bytes, so that
+// the connection can be used again.
+const maxAnswered = 64 << 10
+
+// Post sends body to a URL under the guard of upstreams and returns the status
+// that it was answered with. Redirects are not followed: what was said to one
+// is not said to another. An error is an address that the guard refuses
+// (ErrAddress) or that could not be reached.
+func (c *Client) Post(ctx context.Context, url string, header http.Header, body []byte) (int, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, fmt.Errorf("post to %s: %w", url, err)
+	}
+	r.Header = header.Clone()
+	r.Header.Set("User-Agent", c.userAgent)
+	c.decorate(ctx, r.Header)
+	res, err := c.direct.RoundTrip(r)
+	if err != nil {
+		return 0, fmt.Errorf("post to %s: %w", url, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // the status is all that is wanted
+	_, _ = io.CopyN(io.Discard, res.Body, maxAnswered)
+	return res.StatusCode, nil
+}
