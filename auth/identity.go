@@ -30,10 +30,30 @@ type Identity struct {
 	expires    time.Time // when the token ends; zero: never, or no token
 }
 
-// Can tells whether the identity may read, write or delete in a repository.
-// Nothing needs to be known of the repository but its name.
-func (i Identity) Can(verb, repository string) bool {
-	return !i.mustChange && i.rights.allow(verb, repository) && (i.limits == nil || i.limits.allow(verb, repository))
+// Can tells whether the identity may read, write or delete everything in a
+// repository, or administer it. Nothing needs to be known of the repository but
+// its name.
+func (i Identity) Can(verb, repository string) bool { return i.can(verb, repository, everything) }
+
+// CanAt is Can for one path below the repository.
+func (i Identity) CanAt(verb, repository, path string) bool {
+	return i.can(verb, repository, reach{path: path})
+}
+
+// CanBelow is Can for everything in a directory below the repository, "" for
+// its root.
+func (i Identity) CanBelow(verb, repository, dir string) bool {
+	return i.can(verb, repository, reach{path: dir, how: wholeDir})
+}
+
+// CanSome is Can for anything in a directory: it tells what is worth showing on
+// the way to what CanAt allows.
+func (i Identity) CanSome(verb, repository, dir string) bool {
+	return i.can(verb, repository, reach{path: dir, how: someOfDir})
+}
+
+func (i Identity) can(verb, repository string, r reach) bool {
+	return !i.mustChange && i.rights.allow(verb, repository, r) && (i.limits == nil || i.limits.allow(verb, repository, r))
 }
 
 // Admin tells whether the identity may administer the server. A token that is
@@ -58,14 +78,45 @@ type rights struct {
 	grants []grant
 }
 
-type grant struct{ verb, glob string }
+type grant struct {
+	verb, glob string
+	paths      []string // globs; nil: the whole repository
+}
 
-func (r rights) allow(verb, repository string) bool {
+// reach is what of a repository is asked about.
+type reach struct {
+	path string
+	how  uint8
+}
+
+const (
+	onePath uint8 = iota
+	wholeDir
+	someOfDir
+)
+
+// everything is the whole of a repository.
+var everything = reach{how: wholeDir}
+
+func (r rights) allow(verb, repository string, of reach) bool {
 	if r.admin {
 		return true
 	}
-	for _, g := range r.grants {
-		if g.verb == verb && match(g.glob, repository) {
+	for i := range r.grants {
+		if g := &r.grants[i]; (g.verb == verb || g.verb == verbAdmin) && match(g.glob, repository) && g.reaches(of) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *grant) reaches(of reach) bool {
+	if g.paths == nil {
+		return true
+	}
+	fits := [...]func(glob, path string) bool{onePath: matchPath, wholeDir: coversPath, someOfDir: meetsPath}[of.how]
+	for _, glob := range g.paths {
+		if fits(glob, of.path) {
 			return true
 		}
 	}
@@ -87,7 +138,7 @@ func rightsOf(names []string, roles map[string]*roleRecord) rights {
 
 func (r *rights) add(list []capabilityRecord) {
 	for _, c := range list {
-		r.grants = append(r.grants, grant{c.Capability, c.Repository})
+		r.grants = append(r.grants, grant{c.Capability, c.Repository, c.Paths})
 	}
 }
 

@@ -59,6 +59,8 @@ type capabilityRecord struct {
 	kv.Extra   `cbor:"-"`
 	Capability string `cbor:"1,keyasint,omitempty"`
 	Repository string `cbor:"2,keyasint,omitempty"` // a glob
+	// Paths are globs that limit the right; none: it is for all paths.
+	Paths []string `cbor:"3,keyasint,omitempty"`
 }
 
 // keyRecord holds the cluster's signing keys, under kv.Config("key", "jwt").

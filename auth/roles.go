@@ -14,13 +14,21 @@ const (
 	maxCapabilities = 512  // so that a role stays within kv.MaxValue
 )
 
+// verbAdmin is the capability to configure a repository. It includes the
+// others.
+const verbAdmin = "admin"
+
 // verbs are the capabilities that a role can grant.
-var verbs = []string{"read", "write", "delete"}
+var verbs = []string{"read", "write", "delete", verbAdmin}
 
 // Capability is a right on the repositories whose name fits a glob.
 type Capability struct {
-	Capability string `json:"capability"` // read, write or delete
+	Capability string `json:"capability"` // read, write, delete or admin
 	Repo       string `json:"repo"`       // "*" any characters, "?" one
+	// Paths, unless nil, are globs that limit the right to paths below the
+	// repositories: "*" any characters but "/", "?" one, "**" any. "/**" at the
+	// end is a directory and all below it.
+	Paths []string `json:"paths,omitempty"`
 }
 
 // Role is a role as clients see it.
@@ -56,7 +64,7 @@ func (rec *roleRecord) show() Role {
 func show(list []capabilityRecord) []Capability {
 	out := make([]Capability, len(list))
 	for i, c := range list {
-		out[i] = Capability{c.Capability, c.Repository}
+		out[i] = Capability{c.Capability, c.Repository, slices.Clone(c.Paths)}
 	}
 	return out
 }
@@ -128,9 +136,29 @@ func checkCapabilities(list []Capability) ([]capabilityRecord, error) {
 			return nil, invalid(fmt.Sprintf("capabilities[%d].repo", i),
 				"must be a repository name in which * and ? may stand for characters")
 		}
-		records[i] = capabilityRecord{Capability: c.Capability, Repository: c.Repo}
+		if err := checkPaths(fmt.Sprintf("capabilities[%d].paths", i), c); err != nil {
+			return nil, err
+		}
+		records[i] = capabilityRecord{Capability: c.Capability, Repository: c.Repo, Paths: slices.Clone(c.Paths)}
 	}
 	return records, nil
+}
+
+func checkPaths(field string, c Capability) error {
+	switch {
+	case c.Paths == nil:
+		return nil
+	case c.Capability == verbAdmin:
+		return invalid(field, "a repository is administered as a whole")
+	case len(c.Paths) == 0 || len(c.Paths) > maxPaths:
+		return invalid(field, "must have 1 to %d elements; without the field all paths are meant", maxPaths)
+	}
+	for _, glob := range c.Paths {
+		if !checkPathGlob(glob) {
+			return invalid(field, "must be paths in which *, ** and ? may stand for characters")
+		}
+	}
+	return nil
 }
 
 // UpdateRole changes a role.

@@ -10,7 +10,7 @@ import (
 func TestRoles(t *testing.T) {
 	s := newService(t, Options{})
 	ctx := t.Context()
-	read := []Capability{{"read", "*"}}
+	read := []Capability{{Capability: "read", Repo: "*"}}
 	for name, tt := range map[string]struct {
 		role NewRole
 		want error
@@ -19,10 +19,10 @@ func TestRoles(t *testing.T) {
 		"empty":              {NewRole{Name: "empty"}, nil},
 		"no name":            {NewRole{}, ErrInvalid},
 		"bad name":           {NewRole{Name: "a b"}, ErrInvalid},
-		"taken":              {NewRole{Name: "read-only", Capabilities: []Capability{{"x", "*"}}}, ErrExists},
-		"unknown capability": {NewRole{Name: "x", Capabilities: []Capability{{"administer", "*"}}}, ErrInvalid},
-		"no glob":            {NewRole{Name: "x", Capabilities: []Capability{{"read", ""}}}, ErrInvalid},
-		"control character":  {NewRole{Name: "x", Capabilities: []Capability{{"read", "a\x00*"}}}, ErrInvalid},
+		"taken":              {NewRole{Name: "read-only", Capabilities: []Capability{{Capability: "x", Repo: "*"}}}, ErrExists},
+		"unknown capability": {NewRole{Name: "x", Capabilities: []Capability{{Capability: "administer", Repo: "*"}}}, ErrInvalid},
+		"no glob":            {NewRole{Name: "x", Capabilities: []Capability{{Capability: "read", Repo: ""}}}, ErrInvalid},
+		"control character":  {NewRole{Name: "x", Capabilities: []Capability{{Capability: "read", Repo: "a\x00*"}}}, ErrInvalid},
 		"long description":   {NewRole{Name: "x", Description: strings.Repeat("x", maxDescription+1)}, ErrInvalid},
 		"too many":           {NewRole{Name: "x", Capabilities: slices.Repeat(read, maxCapabilities+1)}, ErrInvalid},
 	} {
@@ -36,7 +36,7 @@ func TestRoles(t *testing.T) {
 	if _, err := s.Role("x"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a refused role: %v", err)
 	}
-	largest := NewRole{Name: "largest", Capabilities: slices.Repeat([]Capability{{"delete", strings.Repeat("x", maxGlob)}}, maxCapabilities)}
+	largest := NewRole{Name: "largest", Capabilities: slices.Repeat([]Capability{{Capability: "delete", Repo: strings.Repeat("x", maxGlob)}}, maxCapabilities)}
 	if _, err := s.CreateRole(ctx, largest); err != nil {
 		t.Errorf("the largest role: %v", err)
 	}
@@ -45,7 +45,7 @@ func TestRoles(t *testing.T) {
 	if !identity(t, s, basic("ann", "secret")).Can("read", "x") {
 		t.Error("the role grants nothing")
 	}
-	r, err := s.UpdateRole(ctx, "good", RoleChange{Capabilities: &[]Capability{{"write", "x"}}})
+	r, err := s.UpdateRole(ctx, "good", RoleChange{Capabilities: &[]Capability{{Capability: "write", Repo: "x"}}})
 	if err != nil || r.Description != "x" {
 		t.Errorf("got %+v, %v", r, err)
 	}
@@ -55,7 +55,7 @@ func TestRoles(t *testing.T) {
 	if r, err = s.UpdateRole(ctx, "good", RoleChange{Description: ptr("y")}); err != nil || len(r.Capabilities) != 1 || r.Description != "y" {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	if _, err := s.UpdateRole(ctx, "good", RoleChange{Capabilities: &[]Capability{{"", ""}}}); !errors.Is(err, ErrInvalid) {
+	if _, err := s.UpdateRole(ctx, "good", RoleChange{Capabilities: &[]Capability{{}}}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("bad capability: %v", err)
 	}
 	if _, err := s.UpdateRole(ctx, "no", RoleChange{}); !errors.Is(err, ErrNotFound) {
@@ -77,7 +77,7 @@ func TestDeleteRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A new role of the name is not what ann was given.
-	if _, err := s.CreateRole(ctx, NewRole{Name: "read-only", Capabilities: []Capability{{"delete", "*"}}}); err != nil {
+	if _, err := s.CreateRole(ctx, NewRole{Name: "read-only", Capabilities: []Capability{{Capability: "delete", Repo: "*"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if id := identity(t, s, basic("ann", "secret")); id.Can("delete", "x") || len(id.Roles) != 0 {

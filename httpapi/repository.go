@@ -87,12 +87,13 @@ func (a *artifact) answer() error {
 // the method.
 func (a *artifact) route() (formats.Op, error) {
 	name, usual := a.target.Repository, usualVerb(a.r.Method)
-	if !a.x.Can(formats.VerbRead, name) && !a.x.Can(formats.VerbWrite, name) && !a.x.Can(formats.VerbDelete, name) {
-		return formats.Op{}, a.x.Authorise(usual, name)
+	can := a.x.CanAt(a.target.Path, a.target.Slash)
+	if !can(formats.VerbRead, name) && !can(formats.VerbWrite, name) && !can(formats.VerbDelete, name) {
+		return formats.Op{}, a.authorise(usual)
 	}
-	h, err := a.open()
+	h, err := a.open(can)
 	if err != nil {
-		if refused := a.x.Authorise(usual, name); refused != nil {
+		if refused := a.authorise(usual); refused != nil {
 			return formats.Op{}, refused
 		}
 		return formats.Op{}, err
@@ -102,7 +103,7 @@ func (a *artifact) route() (formats.Op, error) {
 	if ok {
 		verb = op.Needs()
 	}
-	if err := a.x.Authorise(verb, name); err != nil {
+	if err := a.authorise(verb); err != nil {
 		return formats.Op{}, err
 	}
 	if err := a.native(h.Format); err != nil {
@@ -113,6 +114,10 @@ func (a *artifact) route() (formats.Op, error) {
 		return formats.Op{}, nil
 	}
 	return op, nil
+}
+
+func (a *artifact) authorise(verb formats.Verb) error {
+	return a.x.AuthoriseAt(verb, a.target.Repository, a.target.Path, a.target.Slash)
 }
 
 // native refuses a credential that another format's clients send.
@@ -129,11 +134,11 @@ func (a *artifact) native(f formats.Format) error {
 }
 
 // open opens the repository, as of a time or snapshot if the path names one.
-func (a *artifact) open() (*repo.Handle, error) {
+func (a *artifact) open(can repo.Access) (*repo.Handle, error) {
 	if a.target.AsOf != "" {
-		return a.s.Repositories.OpenAsOf(a.r.Context(), a.target.Repository, a.target.AsOf, a.x.Can)
+		return a.s.Repositories.OpenAsOf(a.r.Context(), a.target.Repository, a.target.AsOf, can)
 	}
-	return a.s.Repositories.Open(a.r.Context(), a.target.Repository, a.x.Can)
+	return a.s.Repositories.Open(a.r.Context(), a.target.Repository, can)
 }
 
 // usualVerb is the right that a method needs as far as one can say without the

@@ -18,8 +18,21 @@ import (
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
 	"granary/httpapi/requestpath"
-	"granary/repo"
 )
+
+// walk is Walk without what may not be shown.
+func (l *listing) walk(ctx context.Context, dir string) iter.Seq2[formats.Record, error] {
+	return func(yield func(formats.Record, error) bool) {
+		for rec, err := range l.Walk(ctx, dir) {
+			if err == nil && !l.shows(rec) {
+				continue
+			}
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
 
 // archiving is the input of the download of a directory.
 type archiving struct {
@@ -32,7 +45,7 @@ type archiving struct {
 // it. What goes wrong later cuts the connection, so that nobody takes a part
 // for the whole.
 func (a *api) archive(ctx context.Context, x *exchange.Exchange, in *archiving) (*huma.StreamResponse, error) {
-	h, err := a.open(ctx, x, in.Repo)
+	h, err := a.open(ctx, x, in.Repo, in.Prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +53,7 @@ func (a *api) archive(ctx context.Context, x *exchange.Exchange, in *archiving) 
 	if err != nil {
 		return nil, err
 	}
-	next, stop := iter.Pull2(h.Walk(ctx, dir))
+	next, stop := iter.Pull2(h.walk(ctx, dir))
 	first, err, ok := next()
 	if !ok {
 		err = fmt.Errorf("nothing lies below %q: %w", dir, formats.ErrNotFound)
@@ -84,7 +97,7 @@ func archiveQuery(raw string) (dir string, kind archive.Kind, err error) {
 }
 
 // pack writes all files. Names are relative to dir.
-func pack(ctx context.Context, w io.Writer, h *repo.Handle, dir string, kind archive.Kind, rec formats.Record, next func() (formats.Record, error, bool)) error {
+func pack(ctx context.Context, w io.Writer, h *listing, dir string, kind archive.Kind, rec formats.Record, next func() (formats.Record, error, bool)) error {
 	out, err := archive.NewWriter(w, kind)
 	if err != nil {
 		return err
@@ -101,7 +114,7 @@ func pack(ctx context.Context, w io.Writer, h *repo.Handle, dir string, kind arc
 	return out.Close()
 }
 
-func packOne(ctx context.Context, out *archive.Writer, h *repo.Handle, dir string, rec formats.Record) error {
+func packOne(ctx context.Context, out *archive.Writer, h *listing, dir string, rec formats.Record) error {
 	c, err := h.Content(ctx, rec)
 	if err != nil {
 		return err

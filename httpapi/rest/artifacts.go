@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"granary/digest"
@@ -94,25 +95,68 @@ func (a *api) artifacts() {
 	}, a.archive)
 }
 
-// open opens a repository for reading.
-func (a *api) open(ctx context.Context, x *exchange.Exchange, escaped string) (*repo.Handle, error) {
+// listing is a repository opened to be shown to a caller who may perhaps read a
+// part of it only.
+type listing struct {
+	*repo.Handle
+	name string
+	x    *exchange.Exchange
+}
+
+// open opens a repository to show what is in a directory, of a group what is in
+// those members that the caller may read there as a whole.
+func (a *api) open(ctx context.Context, x *exchange.Exchange, escaped, dir string) (*listing, error) {
 	name, err := segment(escaped)
 	if err != nil {
 		return nil, err
 	}
-	if err := x.Authorise(formats.VerbRead, name); err != nil {
+	// What is wrong with the directory is told to who may read.
+	clean, _, invalidDir := requestpath.Clean(dir)
+	if err := x.AuthoriseSome(formats.VerbRead, name, clean); err != nil {
 		return nil, err
 	}
-	return a.Repositories.Open(ctx, name, x.Can)
+	if invalidDir != nil {
+		return nil, invalid("prefix", "%v", invalidDir)
+	}
+	h, err := a.Repositories.Open(ctx, name, x.CanBelow(clean))
+	return &listing{h, name, x}, err
+}
+
+// whole tells whether all of a directory may be shown.
+func (l *listing) whole(dir string) bool { return l.x.CanBelow(dir)(formats.VerbRead, l.name) }
+
+// shows tells whether a file may be shown.
+func (l *listing) shows(rec formats.Record) bool {
+	path := rec.Path
+	if path == "" {
+		path = rec.Key()
+	}
+	return l.x.CanAt(path, false)(formats.VerbRead, l.name)
+}
+
+// trim removes from a page of a directory what may not be shown, and the
+// numbers that would tell of it.
+func (l *listing) trim(dir string, page *repo.Page) {
+	page.Entries = slices.DeleteFunc(page.Entries, func(e formats.Entry) bool {
+		if e.Dir || e.File == nil {
+			return !l.x.CanSome(formats.VerbRead, l.name, formats.Join(dir, e.Name))
+		}
+		return !l.shows(*e.File)
+	})
+	for i := range page.Entries {
+		if e := &page.Entries[i]; e.Dir && !l.whole(formats.Join(dir, e.Name)) {
+			e.Count, e.Size = 0, 0
+		}
+	}
 }
 
 func (a *api) browse(ctx context.Context, x *exchange.Exchange, in *browsing) (*answer[Browse], error) {
-	h, err := a.open(ctx, x, in.Repo)
+	query, badQuery := url.ParseQuery(x.Request().URL.RawQuery)
+	h, err := a.open(ctx, x, in.Repo, query.Get("prefix"))
 	if err != nil {
 		return nil, err
 	}
-	query, err := url.ParseQuery(x.Request().URL.RawQuery)
-	if err != nil {
+	if badQuery != nil {
 		return nil, formats.BadRequest("the query can't be read")
 	}
 	limit, err := number("limit", query.Get("limit"), defaultLimit, 1)
@@ -122,7 +166,7 @@ func (a *api) browse(ctx context.Context, x *exchange.Exchange, in *browsing) (*
 	limit = min(limit, maxLimit)
 	dir, _, err := requestpath.Clean(query.Get("prefix"))
 	if err != nil {
-		return nil, invalid("prefix", "%v", err)
+		return nil, err
 	}
 	if query.Has("q") {
 		return find(ctx, h, query.Get("q"), dir, query.Get("cursor"), limit)
@@ -136,6 +180,10 @@ func (a *api) browse(ctx context.Context, x *exchange.Exchange, in *browsing) (*
 		return nil, err
 	}
 	out := Browse{Dirs: []Directory{}, Artifacts: []Artifact{}, Limit: limit, Total: &page.Total, Offset: &offset}
+	if !h.whole(dir) {
+		h.trim(dir, &page)
+		out.Total = nil
+	}
 	for _, e := range page.Entries {
 		if e.Dir || e.File == nil {
 			out.Dirs = append(out.Dirs, Directory{e.Name, e.Count, e.Size, Timestamp(e.Time), Timestamp(e.Time)})
@@ -146,13 +194,16 @@ func (a *api) browse(ctx context.Context, x *exchange.Exchange, in *browsing) (*
 	return &answer[Browse]{out}, nil
 }
 
-func find(ctx context.Context, h *repo.Handle, q, dir, cursor string, limit int) (*answer[Browse], error) {
+func find(ctx context.Context, h *listing, q, dir, cursor string, limit int) (*answer[Browse], error) {
 	found, err := h.Search(ctx, q, dir, cursor, limit)
 	if err != nil {
 		return nil, err
 	}
 	out := Browse{Dirs: []Directory{}, Artifacts: make([]Artifact, 0, len(found.Records)), NextCursor: found.Next, Limit: limit}
 	for _, rec := range found.Records {
+		if !h.shows(rec) {
+			continue
+		}
 		out.Artifacts = append(out.Artifacts, NewArtifact(rec, ""))
 	}
 	return &answer[Browse]{out}, nil

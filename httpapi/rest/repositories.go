@@ -47,7 +47,7 @@ func (a *api) listRepositories(ctx context.Context, x *exchange.Exchange, _ *non
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(usageAtOnce)
 	for _, c := range a.Registry.Repositories() {
-		if !x.Can(formats.VerbRead, c.Name) {
+		if !x.CanSome(formats.VerbRead, c.Name, "") {
 			continue
 		}
 		r := a.showRepository(c)
@@ -104,7 +104,7 @@ func (a *api) getRepository(ctx context.Context, x *exchange.Exchange, in *named
 	if err != nil {
 		return nil, err
 	}
-	if err := x.Authorise(formats.VerbRead, name); err != nil {
+	if err := x.AuthoriseSome(formats.VerbRead, name, ""); err != nil {
 		return nil, err
 	}
 	c, err := a.Registry.Repository(ctx, name)
@@ -115,10 +115,7 @@ func (a *api) getRepository(ctx context.Context, x *exchange.Exchange, in *named
 }
 
 func (a *api) updateRepository(ctx context.Context, x *exchange.Exchange, in *named) (*answer[*Repository], error) {
-	if err := x.Administer(); err != nil {
-		return nil, err
-	}
-	name, err := segment(in.Name)
+	name, err := administered(x, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +139,15 @@ func (a *api) updateRepository(ctx context.Context, x *exchange.Exchange, in *na
 	return a.counted(ctx, c)
 }
 
+// administered is the repository's name, once the caller may configure it.
+func administered(x *exchange.Exchange, escaped string) (string, error) {
+	name, err := segment(escaped)
+	if err != nil {
+		return "", err
+	}
+	return name, x.AdministerRepository(name)
+}
+
 // keeps refuses to change what a client may send back as it was told.
 func (a *api) keeps(in *UpdateRepositoryRequest, r *config.Repository) error {
 	for _, f := range []struct {
@@ -160,10 +166,7 @@ func (a *api) keeps(in *UpdateRepositoryRequest, r *config.Repository) error {
 }
 
 func (a *api) deleteRepository(ctx context.Context, x *exchange.Exchange, in *named) (*none, error) {
-	if err := x.Administer(); err != nil {
-		return nil, err
-	}
-	name, err := segment(in.Name)
+	name, err := administered(x, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -177,10 +180,7 @@ type RenameRequest struct {
 }
 
 func (a *api) renameRepository(ctx context.Context, x *exchange.Exchange, in *named) (*answer[*Repository], error) {
-	if err := x.Administer(); err != nil {
-		return nil, err
-	}
-	name, err := segment(in.Name)
+	name, err := administered(x, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +190,9 @@ func (a *api) renameRepository(ctx context.Context, x *exchange.Exchange, in *na
 	}
 	var body RenameRequest
 	if err := p.decode(&body); err != nil {
+		return nil, err
+	}
+	if err := x.AdministerRepository(body.NewName); err != nil {
 		return nil, err
 	}
 	c, err := a.Registry.RenameRepository(ctx, name, body.NewName)

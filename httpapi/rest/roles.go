@@ -12,8 +12,9 @@ import (
 
 // Capability is a right on the repositories whose name fits a glob.
 type Capability struct {
-	Capability string `json:"capability" enum:"read,write,delete"`
-	Repo       string `json:"repo" doc:"A glob over names: * is any characters, ? is one."`
+	Capability string   `json:"capability" enum:"read,write,delete,admin" doc:"admin is to configure a repository, and includes the others."`
+	Repo       string   `json:"repo" doc:"A glob over names: * is any characters, ? is one."`
+	Paths      []string `json:"paths,omitempty" required:"false" nullable:"false" doc:"Globs over paths below the repository; absent: all paths. * and ? stop at a slash, ** does not, and /** at the end is a directory with all below it."`
 }
 
 // Role is a role as clients see it.
