@@ -185,7 +185,7 @@ func TestRights(t *testing.T) {
 	s := newService(t, Options{})
 	ctx := t.Context()
 	_, err := s.CreateRole(ctx, NewRole{Name: "team", Capabilities: []Capability{
-		{"read", "*"}, {"write", "team-*"}, {"delete", "docker-?"},
+		{Capability: "read", Repo: "*"}, {Capability: "write", Repo: "team-*"}, {Capability: "delete", Repo: "docker-?"},
 	}})
 	if err != nil {
 		t.Fatal(err)

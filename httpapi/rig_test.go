@@ -17,8 +17,7 @@ import (
 
 	"granary/auth"
 	"granary/formats"
-	"granary/formats/golang"
-	"granary/formats/raw"
+	"granary/formats/all"
 	"granary/httpapi/rest"
 	"granary/repo"
 	"granary/repo/repotest"
@@ -36,6 +35,7 @@ type rig struct {
 	metrics *telemetry.Metrics
 	log     *lockedBuffer
 	probe   *probe
+	formats []formats.Format
 
 	mu    sync.Mutex
 	ready error // guarded by mu
@@ -46,7 +46,8 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	p := &probe{}
 	r := &rig{t: t, probe: p, log: &lockedBuffer{}}
 	r.Rig = repotest.New(t, repotest.Options{Formats: func(now func() time.Time) []formats.Format {
-		return []formats.Format{raw.New(), golang.New(now), p}
+		r.formats = append(all.Formats(now), p)
+		return r.formats
 	}})
 	var err error
 	r.auth, err = auth.Open(auth.Options{
@@ -63,7 +64,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
 	c := Config{
-		Auth: r.auth, Repositories: r.Service, Formats: []formats.Format{p}, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0.1.0",
+		Auth: r.auth, Repositories: r.Service, Formats: r.formats, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0.1.0",
 		REST:    rest.Config{Auth: r.auth, Registry: r.Registry, Repositories: r.Service, Ready: r.isReady},
 		Metrics: r.metrics, Log: log, RequestLog: log, Ready: r.isReady, Stall: 10 * time.Second,
 	}

@@ -1,0 +1,165 @@
+package httpapi
+
+import "net/http"
+
+// need is who a route is for.
+type need string
+
+const (
+	public     need = "public"     // everybody, without a log-in; what the caller may not see is left out
+	self       need = "self"       // who is logged in, also before the password was changed
+	login      need = "login"      // who is logged in
+	account    need = "account"    // who is logged in, not by a limited token
+	list       need = "list"       // who may read anything in the repository; the rest is left out
+	read       need = "read"       // who may read the repository, or the path
+	write      need = "write"      // likewise
+	remove     need = "delete"     // likewise
+	configure  need = "configure"  // who has the right admin on the repository
+	administer need = "administer" // who has the role admin
+)
+
+// routeTable lists every route of the router with who it is for. One that is
+// not here fails TestRoutes, as does one that is here and is no route.
+//
+// A repository's name in a template is that of a hosted raw repository, and in a
+// second pass that of none: both must be refused alike. A query may follow the
+// template. Routes of formats are in formatTable.
+var routeTable = map[string]need{
+	"GET /live":                           public,
+	"GET /healthz":                        public,
+	"GET /ready":                          public,
+	"GET /health":                         public,
+	"GET /api/v1/health":                  public,
+	"GET /metrics":                        login,
+	"GET /api-docs/openapi.json":          login,
+	"GET /swagger-ui":                     login,
+	"GET /swagger-ui/":                    login,
+	"GET /swagger-ui/granary.js":          login,
+	"GET /swagger-ui/{asset:[a-z0-9.-]+}": login,
+
+	"POST /api/v1/auth/login":                     public,
+	"POST /api/v1/auth/change-password":           self,
+	"POST /api/v1/auth/revoke-all":                administer,
+	"GET /api/v1/users":                           administer,
+	"POST /api/v1/users":                          administer,
+	"GET /api/v1/users/{username}":                administer,
+	"PUT /api/v1/users/{username}":                administer,
+	"DELETE /api/v1/users/{username}":             administer,
+	"POST /api/v1/users/{username}/revoke-tokens": administer, // and for the user: TestRevokeTokens
+	"GET /api/v1/roles":                           administer,
+	"POST /api/v1/roles":                          administer,
+	"GET /api/v1/roles/{name}":                    administer,
+	"PUT /api/v1/roles/{name}":                    administer,
+	"DELETE /api/v1/roles/{name}":                 administer,
+	"GET /api/v1/tokens":                          account,
+	"POST /api/v1/tokens":                         account,
+	"DELETE /api/v1/tokens/{id}":                  account,
+	"GET /api/v1/settings":                        administer,
+	"PUT /api/v1/settings":                        administer,
+	"GET /api/v1/stores":                          administer,
+	"POST /api/v1/stores":                         administer,
+	"GET /api/v1/stores/{name}":                   administer,
+	"PUT /api/v1/stores/{name}":                   administer,
+	"DELETE /api/v1/stores/{name}":                administer,
+	"POST /api/v1/stores/{name}/check":            administer,
+	"GET /api/v1/stores/{name}/browse":            administer,
+	"GET /api/v1/events/stream":                   login,
+
+	"GET /api/v1/repositories":                                public,
+	"POST /api/v1/repositories":                               administer,
+	"GET /api/v1/repositories/{name}":                         list,
+	"PUT /api/v1/repositories/{name}":                         configure,
+	"DELETE /api/v1/repositories/{name}":                      configure,
+	"POST /api/v1/repositories/{name}/rename":                 configure,
+	"GET /api/v1/repositories/{repo}/artifacts":               list,
+	"GET /api/v1/repositories/{repo}/download-archive":        list,
+	"GET /api/v1/repositories/{name}/snapshots":               read,
+	"POST /api/v1/repositories/{name}/snapshots":              write,
+	"DELETE /api/v1/repositories/{name}/snapshots/{snapshot}": remove,
+
+	"GET /service/rest/v1/status":                                   public,
+	"GET /service/rest/v1/repositories":                             login,
+	"GET /service/rest/v1/assets?repository={repo}":                 read,
+	"GET /service/rest/v1/search/assets?repository={repo}":          read,
+	"GET /service/rest/v1/search/assets/download?repository={repo}": read,
+	"GET /service/rest/v1/components?repository={repo}":             read,
+	"GET /service/rest/v1/search?repository={repo}":                 read,
+	"POST /service/rest/v1/components?repository={repo}":            write,
+	"GET /service/rest/v1/components/{id}":                          read,
+	"DELETE /service/rest/v1/components/{id}":                       remove,
+	"GET /service/rest/v1/assets/{id}":                              read,
+	"DELETE /service/rest/v1/assets/{id}":                           remove,
+}
+
+// formatRoute is a request below a repository of a format: the label of the
+// operation that Route makes of it, and the right that this needs.
+type formatRoute struct {
+	method, path, label string
+	needs               need
+}
+
+// formatTable has for each format a request of every label. A label constant of
+// a format without one fails TestFormatRoutes; those which no request of the
+// format's own leads to are in unrouted.
+var formatTable = map[string][]formatRoute{
+	"raw": {
+		{http.MethodGet, "x/y", "file", read},
+		{http.MethodPut, "x/y", "file", write},
+		{http.MethodDelete, "x/y", "file", remove},
+		{http.MethodPost, "x", "form", write},
+		{http.MethodGet, "x/", "directory", read},
+		{http.MethodGet, "", "directory", read},
+		{http.MethodGet, "x/y?sha256", "checksum sha256", read},
+	},
+	"golang": {
+		{http.MethodGet, "example.com/m/@v/list", "list", read},
+		{http.MethodGet, "example.com/m/@latest", "latest", read},
+		{http.MethodGet, "example.com/m/@v/v1.0.0.info", "info", read},
+		{http.MethodGet, "example.com/m/@v/v1.0.0.mod", "mod", read},
+		{http.MethodGet, "example.com/m/@v/v1.0.0.zip", "zip", read},
+		{http.MethodGet, "example.com/m/@v/nonsense", "none", read},
+		{http.MethodGet, "sumdb/sum.example.com/latest", "sumdb", read},
+		{http.MethodPost, "upload", "upload", write},
+		{http.MethodPut, "upload", "upload", write},
+		{http.MethodPut, "example.com/m/@v/v1.0.0.zip", "zip", write},
+		{http.MethodDelete, "example.com/m/@v/v1.0.0.zip", "zip", remove},
+	},
+	"pypi": {
+		{http.MethodGet, "simple/", "root", read},
+		{http.MethodGet, "simple/lib/", "project", read},
+		{http.MethodGet, "simple/Lib/", "redirect", read},
+		{http.MethodGet, "simple/lib/?format=x/y", "unacceptable", read},
+		{http.MethodGet, "packages/lib/1.0/lib-1.0.tar.gz", "file", read},
+		{http.MethodGet, "packages/lib/1.0/lib-1.0-py3-none-any.whl.metadata", "metadata", read},
+		{http.MethodGet, "packages/lib/1.0/lib-1.0.tar.gz.asc", "signature", read},
+		{http.MethodGet, "integrity/lib/1.0/lib-1.0.tar.gz/provenance", "provenance", read},
+		{http.MethodGet, "pypi/lib/json", "json", read},
+		{http.MethodPost, "", "upload", write},
+		{http.MethodPost, "packages/lib/1.0/yank", "yank", write},
+		{http.MethodPost, "packages/lib/1.0/unyank", "unyank", write},
+		{http.MethodDelete, "packages/lib/1.0", "version", remove},
+		{http.MethodDelete, "packages/lib/1.0/lib-1.0.tar.gz", "file", remove},
+	},
+	"cargo": {
+		{http.MethodGet, "config.json", "config", read},
+		{http.MethodGet, "se/rd/serde", "index", read},
+		{http.MethodGet, "me", "me", read},
+		{http.MethodGet, "info/refs", "git index", read},
+		{http.MethodPost, "git-upload-pack", "git index", read},
+		{http.MethodGet, "crates/serde/serde-1.0.0.crate", "download", read},
+		{http.MethodGet, "api/v1/crates/serde/1.0.0/download", "download", read},
+		{http.MethodGet, "api/v1/crates?q=x", "search", read},
+		{http.MethodGet, "api/v1/crates/serde/owners", "owners", read},
+		{http.MethodPut, "api/v1/crates/new", "publish", write},
+		{http.MethodDelete, "api/v1/crates/serde/1.0.0/yank", "yank", write},
+		{http.MethodPut, "api/v1/crates/serde/1.0.0/unyank", "unyank", write},
+		{http.MethodPut, "api/v1/crates/serde/owners", "add owners", write},
+		{http.MethodDelete, "api/v1/crates/serde/owners", "remove owners", write},
+		{http.MethodDelete, "api/v1/crates/serde/1.0.0", "version", remove},
+	},
+}
+
+// unrouted are labels of operations that other surfaces make.
+var unrouted = map[string][]string{
+	"raw": {"component"}, // POST /service/rest/v1/components
+}
