@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"granary/auth"
+	"granary/events"
 	"granary/formats"
 	"granary/httpapi/requestpath"
 	"granary/repo/config"
@@ -119,7 +120,7 @@ var callers = func() []caller {
 // format's name.
 func routeRig(t *testing.T) *rig {
 	t.Helper()
-	r := newRig(t)
+	r := newRig(t, withEverything)
 	r.probe.call = func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(204); return nil }
 	r.user("none")
 	r.user("reader", "read", "*")
@@ -146,6 +147,9 @@ func routeRig(t *testing.T) *rig {
 	}
 	return r
 }
+
+// withEverything makes the surface have every optional route.
+func withEverything(c *Config) { c.REST.Events = events.New(events.Config{}) }
 
 // statusOf sends a request and returns the status. It ends with the header:
 // some answers go on for ever.
@@ -241,7 +245,7 @@ func TestRoutes(t *testing.T) {
 		template, _, _ := strings.Cut(line, "?")
 		known[template] = line
 	}
-	for _, route := range routesOf(t, newRig(t)) {
+	for _, route := range routesOf(t, newRig(t, withEverything)) {
 		line, ok := known[route]
 		if !ok {
 			t.Errorf("%s: who is it for? Add it to routeTable", route)
