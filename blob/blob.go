@@ -62,7 +62,8 @@ type Store interface {
 	// Delete removes a blob; a missing one is no error.
 	Delete(ctx context.Context, id ID) error
 	// List yields committed blobs whose [ID.Path] begins with prefix, in any
-	// order. It pages by itself and yields one error, last.
+	// order; work objects only if prefix begins with [WorkFolder]. It pages by
+	// itself and yields one error, last.
 	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
 }
 

@@ -17,20 +17,24 @@ func TestParseID(t *testing.T) {
 		t.Fatal(err)
 	}
 	for in, ok := range map[string]bool{
-		string(id):                          true,
-		strings.ToLower(string(id)):         false,
-		string(id[1:]):                      false,
-		string(id) + "0":                    false,
-		"":                                  false,
-		"../../../../../../etc/passwd":      false,
-		"01ARZ3NDEKTSV4RRFFQ69G5FA/":        false,
-		"01ARZ3NDEKTSV4RRFFQ69G5F\x00V":     false,
-		"81ARZ3NDEKTSV4RRFFQ69G5FAV":        false, // time beyond 48 bits
-		"01ARZ3NDEKTSV4RRFFQ69G5FAI":        false, // I is no letter of ULIDs
-		"01ARZ3NDEKTSV4RRFFQ69G5FAV":        true,
-		"01ARZ3NDEKTSV4RRFFQ69G5FAV\n":      false,
-		strings.Repeat("０", 26):             false,
-		"01ARZ3NDEKTSV4RRFFQ69G5\xff\xffAV": false,
+		string(id):                      true,
+		strings.ToLower(string(id)):     false,
+		string(id[1:]):                  false,
+		string(id) + "0":                false,
+		"":                              false,
+		"../../../../../../etc/passwd":  false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FA/":    false,
+		"01ARZ3NDEKTSV4RRFFQ69G5F\x00V": false,
+		"81ARZ3NDEKTSV4RRFFQ69G5FAV":    false, // time beyond 48 bits
+		"01ARZ3NDEKTSV4RRFFQ69G5FAI":    false, // I is no letter of ULIDs
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV":    true,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV\n":  false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV.01ARZ3NDEKTSV4RRFFQ69G5FAV":  true,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV.":                            false,
+		".01ARZ3NDEKTSV4RRFFQ69G5FAV":                            false,
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV.../01ARZ3NDEKTSV4RRFFQ69G5F": false,
+		strings.Repeat("０", 26):                                  false,
+		"01ARZ3NDEKTSV4RRFFQ69G5\xff\xffAV":                      false,
 	} {
 		got, err := blob.ParseID(in)
 		if ok != (err == nil) || ok && string(got) != in || !ok && !errors.Is(err, blob.ErrInvalidID) {
@@ -43,6 +47,7 @@ func TestPath(t *testing.T) {
 	for id, want := range map[blob.ID]string{
 		"01ARZ3NDEKTSV4RRFFQ69G5FAV": "5f/av/01ARZ3NDEKTSV4RRFFQ69G5FAV",
 		"abc":                        "abc",
+		"01ARZ3NDEKTSV4RRFFQ69G5FAV.01BX5ZZKBKACTAV9WEVGEMMVRZ": ".gc/work/01ARZ3NDEKTSV4RRFFQ69G5FAV.01BX5ZZKBKACTAV9WEVGEMMVRZ",
 	} {
 		if got := id.Path(); got != want {
 			t.Errorf("%s.Path() = %q, want %q", id, got, want)

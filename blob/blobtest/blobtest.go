@@ -56,6 +56,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("Receive", s.testReceive)
 	t.Run("Race", s.testRace)
 	t.Run("ListMany", s.testListMany)
+	t.Run("WorkObjects", s.testWorkObjects)
 	t.Run("ReadWhileDeleted", s.testReadWhileDeleted)
 	t.Run("Big", s.testBig)
 }

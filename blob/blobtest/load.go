@@ -269,3 +269,43 @@ func (w *watchedWriter) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// testWorkObjects keeps the collector's objects apart from blobs.
+func (s Suite) testWorkObjects(t *testing.T) {
+	store := s.Open(t)
+	round, there := newID(t), newID(t)
+	objects := map[blob.ID]int64{}
+	for i := range 3 {
+		id := blob.WorkID(round, newID(t))
+		if err := put(t.Context(), store, id, -1, content(100+i, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := expect(t.Context(), store, id, content(100+i, 1)); err != nil {
+			t.Error(err)
+		}
+		objects[id] = int64(100 + i)
+	}
+	if err := put(t.Context(), store, there, 1, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]map[blob.ID]int64{
+		"":                                    {there: 1},
+		".gc":                                 {},
+		blob.WorkFolder:                       objects,
+		blob.WorkFolder + string(round):       objects,
+		blob.WorkFolder + string(newID(t)):    {},
+		blob.WorkFolder + string(round) + ".": objects,
+	} {
+		if diff := cmp.Diff(want, list(t, store, prefix)); diff != "" {
+			t.Errorf("List(%q) (-want +got):\n%s", prefix, diff)
+		}
+	}
+	for id := range objects {
+		if err := store.Delete(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := list(t, store, blob.WorkFolder); len(got) != 0 {
+		t.Errorf("after their deletion there are %v", got)
+	}
+}

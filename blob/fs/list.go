@@ -72,6 +72,9 @@ func (l *lister) walk(dir string, depth int) error {
 
 // only returns the one name at this depth that the prefix allows, if it says.
 func (l *lister) only(depth int) (string, bool) {
+	if depth < 2 && strings.HasPrefix(l.prefix, blob.WorkFolder) {
+		return strings.Split(blob.WorkFolder, "/")[depth], true
+	}
 	if parts := strings.Split(l.prefix, "/"); depth < 2 && depth < len(parts)-1 && folder(parts[depth]) {
 		return parts[depth], true
 	}
@@ -100,7 +103,7 @@ func (l *lister) entry(dir string, depth int, e fs.DirEntry) error {
 		return l.walk(p, depth+1)
 	}
 	id, err := blob.ParseID(e.Name())
-	if err != nil || id.Path() != p || !strings.HasPrefix(p, l.prefix) || !e.Type().IsRegular() {
+	if err != nil || id.Path() != p || !id.Lists(l.prefix) || !e.Type().IsRegular() {
 		return nil //nolint:nilerr // a name that is no blob's is somebody else's file
 	}
 	info, err := e.Info()

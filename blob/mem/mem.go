@@ -15,7 +15,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -244,7 +243,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 		var infos []blob.Info
 		err := s.do(ctx, List, "", func() error {
 			for _, id := range slices.Sorted(maps.Keys(s.blobs)) {
-				if strings.HasPrefix(id.Path(), prefix) {
+				if id.Lists(prefix) {
 					infos = append(infos, infoOf(id, s.blobs[id]))
 				}
 			}

@@ -117,7 +117,7 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, er
 			}
 			for _, o := range page.Contents {
 				id, ok := s.idOf(aws.ToString(o.Key))
-				if ok && !yield(blob.Info{ID: id, Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}, nil) {
+				if ok && id.Lists(prefix) && !yield(blob.Info{ID: id, Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)}, nil) {
 					return
 				}
 			}
