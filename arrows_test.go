@@ -39,6 +39,7 @@ var arrows = map[string][]string{
 	"auth":               {"kv"},
 	"repo":               {"repo", "formats", "digest", "blob", "kv", "cluster"},
 	"repo/repotest":      {"*"},
+	"gc":                 {"gc", "repo", "formats", "digest", "blob", "kv", "cluster"},
 	"telemetry":          {},
 	"httpapi":            {"httpapi", "repo", "auth", "events", "webhook", "telemetry", "formats", "digest", "blob", "blob/check", "kv", "cluster"},
 	"client":             {},

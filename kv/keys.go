@@ -32,8 +32,10 @@ import (
 //	l/<2 hex>                <name>                   lease
 //	k/open, k/done           <task id>                task
 //	k/<task id>              <shard>                  task shard
-//	c/<repo>                 <node id>                counters
 //	w/<webhook>/open, …/done <delivery id>            what a webhook is to be told, and was; expiring
+//	c/<repo>                 <node id>, base          counters
+//	g                        round, dry, <repo>       the collector's last round; drains of deleted repositories
+//	g/<round>                <part>/<...>             what its parts have come to
 //
 // A shard is hash(scope) modulo the repository's fixed number of shards, so
 // that all records of a scope share a partition. Scopes and names have no
@@ -226,6 +228,10 @@ func Reference(store, hash string) Key {
 // hex digits.
 func ReferencePartition(store, prefix string) string { return "b/" + store + "/" + prefix }
 
+// UploadPartition holds the sessions of a repository whose id begins with
+// prefix, two hex digits.
+func UploadPartition(repo, prefix string) string { return "u/" + repo + "/" + prefix }
+
 // Node names a node's record.
 func Node(id string) Key { return Key{"n", id} }
 
@@ -258,3 +264,15 @@ func DeliveryPartition(webhook string, done bool) string {
 	}
 	return "w/" + webhook + "/open"
 }
+
+// Round names the record of the collector's last round of a kind: round or dry.
+func Round(kind string) Key { return Key{"g", kind} }
+
+// Drain names what is known of draining a deleted repository.
+func Drain(repo string) Key { return Key{"g", repo} }
+
+// RoundPart names what one part of a round has come to.
+func RoundPart(round, part string) Key { return Key{RoundPartition(round), part} }
+
+// RoundPartition holds the parts of a round.
+func RoundPartition(round string) string { return "g/" + round }

@@ -188,6 +188,10 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 		return nil, err
 	}
 	if err := c.service.Refs.Confirm(ctx, held); err != nil {
+		err = c.service.undoItem(ctx, c.repo.space.Document(scope, path), err, func(item kv.Item) bool {
+			x, err := ReadIndexed(item)
+			return err == nil && len(x.Names) == 1 && x.Names[0].Blob == held.Blob
+		})
 		return nil, fmt.Errorf("keep document %s/%s: %w", c.repo.Name, path, err)
 	}
 	return d, nil

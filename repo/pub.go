@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"granary/blob"
 	"granary/digest"
 	"granary/formats"
+	"granary/kv"
 	"granary/repo/refs"
 )
 
@@ -221,6 +223,21 @@ func (w *pubWriter) confirm(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// made tells whether a publication is the one that was rendered here, or needs
+// the same blobs.
+func (w *pubWriter) made(item kv.Item) bool {
+	x, err := ReadIndexed(item)
+	if err != nil {
+		return false
+	}
+	for _, n := range x.Names {
+		if !slices.ContainsFunc(w.held, func(h refs.Held) bool { return h.Blob == n.Blob }) {
+			return false
+		}
+	}
+	return true
 }
 
 var errAbandoned = errors.New("rendering was given up")

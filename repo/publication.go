@@ -244,6 +244,7 @@ func (p *publications) render(ctx context.Context, r *repository, v view, scope 
 		return nil, fmt.Errorf("store the publication of %s/%s: %w", r.Name, scope, err)
 	}
 	if err := pw.confirm(ctx); err != nil {
+		err = p.service.undoItem(ctx, key, err, pw.made)
 		return nil, fmt.Errorf("publish %s/%s: %w", r.Name, scope, err)
 	}
 	p.hot.Set(key, pub)

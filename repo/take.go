@@ -203,6 +203,7 @@ func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Receive
 		}
 	}
 	if err := confirm(); err != nil {
+		err = c.service.undo(ctx, c.repo, op.Scope, op.Name, out, err)
 		return nil, fmt.Errorf("keep %s/%s: %w", c.repo.Name, op.Key(), err)
 	}
 	if err := c.service.Records.EnsureMarkers(ctx, c.repo.space, op.Scope); err != nil {

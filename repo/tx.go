@@ -216,6 +216,7 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 	}
 	if held != nil && !out.Same {
 		if err := t.service.Refs.Confirm(ctx, *held); err != nil {
+			err = t.service.undo(ctx, t.repo, p.rec.Scope, p.rec.Name, out, err)
 			return rec, fmt.Errorf("keep the content of %s/%s: %w", t.repo.Name, where, err)
 		}
 	}

@@ -116,7 +116,7 @@ func (n *node) openRepositories(embedded bool) error {
 	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version})
 	c := repo.Config{
 		KV: n.kv, Registry: n.registry, Formats: n.formats, Records: n.records, Upstream: n.upstream,
-		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: time.Duration(n.registry.Settings().GCGrace) * time.Second}),
+		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: n.grace}),
 		OpenStore: openStore, Now: wallClock, Log: n.log, Committed: n.committed,
 	}
 	hooks := webhook.Config{KV: n.kv, Registry: n.registry, Post: n.upstream.Post, Feed: n.feed, Now: wallClock, Log: n.log}
@@ -135,6 +135,12 @@ func (n *node) openRepositories(embedded bool) error {
 func (n *node) committed(c repo.Commit) {
 	n.feed.Touch(c.Repository.Name)
 	n.hooks.Committed(c)
+}
+
+// grace is the least time between the end of a round of the collector and the
+// next one's mark.
+func (n *node) grace() time.Duration {
+	return time.Duration(n.registry.Settings().GCGrace) * time.Second
 }
 
 // prepare makes on a first start what every server has, and what the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -92,4 +93,25 @@ func (r *Registry) DeadRepositories(ctx context.Context) iter.Seq2[*Dead, error]
 			}
 		}
 	}
+}
+
+// Living reads the documents of all repositories that are not deleted,
+// consistently, in order of their ids: those too whose name is just being changed
+// and that can't be addressed for a moment. It is for the collector.
+func (r *Registry) Living(ctx context.Context) ([]*Repository, error) {
+	all, err := readAll(ctx, r, kindRepository, map[string]loaded[Repository]{})
+	if err != nil {
+		return nil, err
+	}
+	for dead, err := range r.DeadRepositories(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		delete(all, dead.Repository.ID)
+	}
+	var out []*Repository
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[id].value)
+	}
+	return out, nil
 }

@@ -21,18 +21,32 @@ type counter struct {
 	Count    int64 `cbor:"1,keyasint,omitempty"` // records that are not hidden
 	Bytes    int64 `cbor:"2,keyasint,omitempty"`
 	Modified int64 `cbor:"3,keyasint,omitempty"` // Unix ns of the last change
+	// Removed counts records that were deleted or replaced, in shares only.
+	Removed int64 `cbor:"4,keyasint,omitempty"`
+	// Empty is when the collector found the directory empty, nil once anybody
+	// has written the marker since.
+	Empty *emptiness `cbor:"5,keyasint,omitempty"`
 }
 
-type delta struct{ count, bytes, modified int64 }
+type emptiness struct {
+	kv.Extra `cbor:"-"`
+
+	Round uint64 `cbor:"1,keyasint"`
+	At    int64  `cbor:"2,keyasint"` // Unix ns
+}
+
+type delta struct{ count, bytes, modified, removed int64 }
 
 func (d delta) plus(o delta) delta {
-	return delta{d.count + o.count, d.bytes + o.bytes, max(d.modified, o.modified)}
+	return delta{d.count + o.count, d.bytes + o.bytes, max(d.modified, o.modified), d.removed + o.removed}
 }
 
 func (c counter) plus(d delta) counter {
 	c.Count += d.count
 	c.Bytes += d.bytes
 	c.Modified = max(c.Modified, d.modified)
+	c.Removed += d.removed
+	c.Empty = nil
 	return c
 }
 
@@ -107,10 +121,12 @@ func levels(dir string, f func(parent, child string)) {
 func (c *counts) add(sp kv.Space, scope string, d delta) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	below := d
+	below.removed = 0
 	levels(scope, func(parent, child string) {
-		c.gather(slot{sp.Repo, parent, child}, func() kv.Key { return sp.Marker(parent, child) }, d)
+		c.gather(slot{sp.Repo, parent, child}, func() kv.Key { return sp.Marker(parent, child) }, below)
 	})
-	if c.node != "" && (d.count != 0 || d.bytes != 0) {
+	if c.node != "" && (d.count != 0 || d.bytes != 0 || d.removed != 0) {
 		c.gather(slot{sp.Repo, shares, c.node}, func() kv.Key { return kv.Counter(sp.Repo, c.node) }, d)
 	}
 }

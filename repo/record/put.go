@@ -90,7 +90,7 @@ func (s *Store) begin(sp kv.Space, scope, name string) *write {
 func (w *write) end(old, now *Record, unknown bool) {
 	var d delta
 	if old != nil && !old.Hidden(w.name) {
-		d.count, d.bytes = -1, -old.Size
+		d.count, d.bytes, d.removed = -1, -old.Size, 1
 	}
 	if now != nil && !now.Deleted && !now.Hidden(w.name) {
 		d.count, d.bytes = d.count+1, d.bytes+now.Size

@@ -19,7 +19,7 @@ func (s *Store) Usage(ctx context.Context, repo string) (count, bytes int64, err
 			met = true
 			value = s.counts.current(own, key, value, version, began)
 		}
-		sum = sum.plus(delta{value.Count, value.Bytes, 0})
+		sum = sum.plus(delta{count: value.Count, bytes: value.Bytes})
 	}
 	for item, err := range s.kv.Query(ctx, kv.CounterPartition(repo), "", "") {
 		if err != nil {

@@ -111,9 +111,9 @@ func (h *Held) look(k *Keeper) { h.wall, h.mono = k.now().Round(0), k.mono() }
 type Config struct {
 	KV  kv.Store
 	Now func() time.Time // optional; the wall clock
-	// Grace is the least time between two rounds of the collector. 0 is an
-	// hour.
-	Grace time.Duration
+	// Grace is the least time between two rounds of the collector, as the
+	// settings say now. Optional; an hour.
+	Grace func() time.Duration
 	// Monotonic is a clock that nobody sets. Optional.
 	Monotonic func() time.Duration
 }
@@ -123,7 +123,7 @@ type Keeper struct {
 	kv    kv.Store
 	now   func() time.Time
 	mono  func() time.Duration
-	grace time.Duration
+	grace func() time.Duration
 	stats counters
 }
 
@@ -136,8 +136,8 @@ func New(c Config) *Keeper {
 		start := time.Now()
 		c.Monotonic = func() time.Duration { return time.Since(start) }
 	}
-	if c.Grace == 0 {
-		c.Grace = time.Hour
+	if c.Grace == nil {
+		c.Grace = func() time.Duration { return time.Hour }
 	}
 	return &Keeper{kv: c.KV, now: c.Now, mono: c.Monotonic, grace: c.Grace}
 }

@@ -57,7 +57,7 @@ func (k *Keeper) Confirm(ctx context.Context, held Held) error {
 		return errNotHeld
 	}
 	wall, mono := k.now().Round(0).Sub(held.wall), k.mono()-held.mono
-	if max(wall.Abs(), mono) <= k.grace/4 {
+	if max(wall.Abs(), mono) <= k.grace()/4 {
 		return nil
 	}
 	same := func(r Ref) bool { return r.Blob == held.Blob }
