@@ -25,29 +25,29 @@ func (s *Service) undo(ctx context.Context, r *repository, scope, name string, o
 	if old := out.Replaced; old != nil && s.hasContent(ctx, *old) == nil {
 		_, again := s.Records.Put(ctx, r.space, scope, name, *old, func(now *record.Record) (record.Verdict, error) {
 			if !ours(now) {
-				return record.Refuse, errOvertaken
+				return record.Refuse, errNotOurs
 			}
 			return record.Replace, nil
 		})
-		if again == nil || errors.Is(again, errOvertaken) {
+		if again == nil || errors.Is(again, errNotOurs) {
 			return err
 		}
 		return errors.Join(err, fmt.Errorf("put back what %s/%s was: %w", r.Name, name, again))
 	}
 	_, gone := s.Records.Delete(ctx, r.space, scope, name, func(now record.Record) error {
 		if !ours(&now) {
-			return errOvertaken
+			return errNotOurs
 		}
 		return nil
 	})
-	if gone != nil && !errors.Is(gone, errOvertaken) && !errors.Is(gone, formats.ErrNotFound) {
+	if gone != nil && !errors.Is(gone, errNotOurs) && !errors.Is(gone, formats.ErrNotFound) {
 		return errors.Join(err, fmt.Errorf("take back %s/%s: %w", r.Name, name, gone))
 	}
 	return err
 }
 
-// errOvertaken says that somebody else has written meanwhile.
-var errOvertaken = errors.New("written by somebody else meanwhile")
+// errNotOurs says that somebody else has written meanwhile.
+var errNotOurs = errors.New("written by somebody else meanwhile")
 
 // hasContent makes sure of the content of a record that is to hold again.
 func (s *Service) hasContent(ctx context.Context, rec record.Record) error {
