@@ -49,6 +49,9 @@ type NewRole struct {
 
 // RoleChange says what of a role changes; nil keeps.
 type RoleChange struct {
+	// Check judges the role as it is before the change; its error is the
+	// change's. Optional.
+	Check        func(Role) error
 	Description  *string
 	Capabilities *[]Capability
 }
@@ -179,6 +182,11 @@ func (s *Service) UpdateRole(ctx context.Context, name string, c RoleChange) (Ro
 		}
 	}
 	rec, err := update(ctx, s.roles(), roleKey(name), func(rec *roleRecord) error {
+		if c.Check != nil {
+			if err := c.Check(rec.show()); err != nil {
+				return err
+			}
+		}
 		if c.Capabilities != nil {
 			rec.Capabilities = capabilities
 		}

@@ -47,6 +47,9 @@ type NewUser struct {
 // UserChange says what of a user changes; nil keeps. A new password ends the
 // user's tokens.
 type UserChange struct {
+	// Check judges the user as it is before the change; its error is the
+	// change's. Optional.
+	Check              func(User) error
 	Password           *Secret
 	Roles              *[]string
 	MustChangePassword *bool
@@ -206,6 +209,11 @@ func (s *Service) planChange(ctx context.Context, old *userRecord, c UserChange)
 		}
 	}
 	return func(rec *userRecord) error {
+		if c.Check != nil {
+			if err := c.Check(rec.show()); err != nil {
+				return err
+			}
+		}
 		rec.Leaving = false
 		rec.Updated = s.now().UnixNano()
 		if c.Roles != nil {

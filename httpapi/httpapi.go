@@ -83,7 +83,8 @@ type Config struct {
 
 type server struct {
 	Config
-	router *mux.Router
+	router  *mux.Router
+	limiter limiter
 }
 
 // New returns the handler of the main listener.

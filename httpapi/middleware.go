@@ -45,6 +45,14 @@ func (s *server) serve(x *exchange.Exchange, r *http.Request) {
 		return
 	}
 	probe := isProbe(r.URL.Path)
+	if limit := s.Settings().RateLimit; limit != nil && !probe {
+		if wait := s.limiter.take(s.Now(), x.Client, limit); wait > 0 {
+			s.fail(x, r, &fault.Fault{
+				Status: http.StatusTooManyRequests, Code: fault.RateLimited, Message: "too many requests", RetryAfter: wait,
+			}, nil)
+			return
+		}
+	}
 	if err := s.Ready(); err != nil && !probe {
 		s.fail(x, r, fmt.Errorf("%w: %w", fault.ErrNotReady, err), nil)
 		return

@@ -106,6 +106,9 @@ func (h *Handle) Write(ctx context.Context, op formats.Op, up *formats.Upload, p
 		return nil, err
 	}
 	defer tx.close(ctx)
+	if err := tx.announced(); err != nil {
+		return nil, err
+	}
 	if err := h.Format.Accept(ctx, op, up, tx); err != nil {
 		return nil, tx.explain(err)
 	}

@@ -144,6 +144,9 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 	if err := t.checkPrecondition(ctx); err != nil {
 		return nil, err
 	}
+	if err := t.withinQuota(ctx); err != nil {
+		return nil, err
+	}
 	out := make([]formats.Record, 0, len(t.puts))
 	for i, p := range t.puts {
 		rec, err := t.publish(ctx, p, i == 0)

@@ -49,6 +49,7 @@ func TestTable(t *testing.T) {
 		{config.ErrExists, 409, "CONFLICT"},
 		{config.ErrInUse, 409, "CONFLICT"},
 		{repo.ErrForbidden, 403, "FORBIDDEN"},
+		{repo.ErrQuota, 507, "INSUFFICIENT_STORAGE"},
 		{requestpath.ErrInvalid, 400, "BAD_REQUEST"},
 		{requestpath.ErrTooLong, 414, "BAD_REQUEST"},
 		{formats.ErrNotFound, 404, "NOT_FOUND"},

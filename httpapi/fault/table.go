@@ -86,6 +86,7 @@ var table = []struct {
 	{config.ErrSealed, 500, Internal, "stored secrets can't be opened"},
 
 	{repo.ErrForbidden, 403, Forbidden, ""},
+	{repo.ErrQuota, 507, InsufficientStorage, ""},
 	{requestpath.ErrInvalid, 400, BadRequest, ""},
 	{requestpath.ErrTooLong, 414, BadRequest, ""},
 

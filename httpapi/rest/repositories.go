@@ -93,7 +93,7 @@ func (a *api) createRepository(ctx context.Context, x *exchange.Exchange, _ *non
 	if err != nil {
 		return nil, err
 	}
-	return a.counted(ctx, c)
+	return a.counted(ctx, x, c)
 }
 
 // defaultStore is the store of repositories that name none.
@@ -111,7 +111,7 @@ func (a *api) getRepository(ctx context.Context, x *exchange.Exchange, in *named
 	if err != nil {
 		return nil, err
 	}
-	return a.counted(ctx, c)
+	return a.counted(ctx, x, c)
 }
 
 func (a *api) updateRepository(ctx context.Context, x *exchange.Exchange, in *named) (*answer[*Repository], error) {
@@ -128,6 +128,9 @@ func (a *api) updateRepository(ctx context.Context, x *exchange.Exchange, in *na
 		if err := p.decode(&body); err != nil {
 			return err
 		}
+		if err := unchanged(x, a.showRepository(r)); err != nil {
+			return err
+		}
 		if err := a.keeps(&body, r); err != nil {
 			return err
 		}
@@ -136,7 +139,7 @@ func (a *api) updateRepository(ctx context.Context, x *exchange.Exchange, in *na
 	if err != nil {
 		return nil, err
 	}
-	return a.counted(ctx, c)
+	return a.counted(ctx, x, c)
 }
 
 // administered is the repository's name, once the caller may configure it.
@@ -170,6 +173,11 @@ func (a *api) deleteRepository(ctx context.Context, x *exchange.Exchange, in *na
 	if err != nil {
 		return nil, err
 	}
+	if c, err := a.Registry.Repository(ctx, name); err == nil {
+		if err := unchanged(x, a.showRepository(c)); err != nil {
+			return nil, err
+		}
+	}
 	_, err = a.Registry.DeleteRepository(ctx, name)
 	return nil, err
 }
@@ -199,13 +207,16 @@ func (a *api) renameRepository(ctx context.Context, x *exchange.Exchange, in *na
 	if err != nil {
 		return nil, err
 	}
-	return a.counted(ctx, c)
+	return a.counted(ctx, x, c)
 }
 
 // counted is the answer with one repository.
-func (a *api) counted(ctx context.Context, c *config.Repository) (*answer[*Repository], error) {
+func (a *api) counted(ctx context.Context, x *exchange.Exchange, c *config.Repository) (*answer[*Repository], error) {
 	r := a.showRepository(c)
-	var err error
+	err := tagged(x, r)
+	if err != nil {
+		return nil, err
+	}
 	r.ArtifactCount, r.TotalBytes, err = a.Repositories.Usage(ctx, c.ID)
 	// One that is deleted in this moment has nothing.
 	if err != nil && !errors.Is(err, config.ErrNotFound) {

@@ -113,7 +113,7 @@ func (a *api) createRole(ctx context.Context, x *exchange.Exchange, _ *none) (*a
 	if err != nil {
 		return nil, err
 	}
-	return &answer[Role]{showRole(r)}, nil
+	return &answer[Role]{showRole(r)}, tagged(x, showRole(r))
 }
 
 func (a *api) getRole(_ context.Context, x *exchange.Exchange, in *named) (*answer[Role], error) {
@@ -128,7 +128,7 @@ func (a *api) getRole(_ context.Context, x *exchange.Exchange, in *named) (*answ
 	if err != nil {
 		return nil, err
 	}
-	return &answer[Role]{showRole(r)}, nil
+	return &answer[Role]{showRole(r)}, tagged(x, showRole(r))
 }
 
 func (a *api) updateRole(ctx context.Context, x *exchange.Exchange, in *named) (*answer[Role], error) {
@@ -147,7 +147,7 @@ func (a *api) updateRole(ctx context.Context, x *exchange.Exchange, in *named) (
 	if err := p.decode(&body); err != nil {
 		return nil, err
 	}
-	var change auth.RoleChange
+	change := auth.RoleChange{Check: roleUnchanged(x)}
 	body.Description.pointer(&change.Description)
 	if body.Capabilities.some() {
 		list := capabilities(body.Capabilities.value)
@@ -157,7 +157,7 @@ func (a *api) updateRole(ctx context.Context, x *exchange.Exchange, in *named) (
 	if err != nil {
 		return nil, err
 	}
-	return &answer[Role]{showRole(r)}, nil
+	return &answer[Role]{showRole(r)}, tagged(x, showRole(r))
 }
 
 func (a *api) deleteRole(ctx context.Context, x *exchange.Exchange, in *named) (*none, error) {

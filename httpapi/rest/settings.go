@@ -101,7 +101,8 @@ func (a *api) getSettings(_ context.Context, x *exchange.Exchange, _ *none) (*an
 	if err := x.Administer(); err != nil {
 		return nil, err
 	}
-	return &answer[Settings]{a.showSettings(a.Registry.Settings())}, nil
+	s := a.showSettings(a.Registry.Settings())
+	return &answer[Settings]{s}, tagged(x, s)
 }
 
 func (a *api) replaceSettings(ctx context.Context, x *exchange.Exchange, _ *none) (*answer[Settings], error) {
@@ -117,6 +118,9 @@ func (a *api) replaceSettings(ctx context.Context, x *exchange.Exchange, _ *none
 		return nil, err
 	}
 	s, err := a.Registry.UpdateSettings(ctx, func(s *config.Settings) error {
+		if err := unchanged(x, a.showSettings(s)); err != nil {
+			return err
+		}
 		next, err := a.newSettings(ctx, &in)
 		*s = next
 		return err
@@ -124,7 +128,8 @@ func (a *api) replaceSettings(ctx context.Context, x *exchange.Exchange, _ *none
 	if err != nil {
 		return nil, invalidSettings(err)
 	}
-	return &answer[Settings]{a.showSettings(s)}, nil
+	out := a.showSettings(s)
+	return &answer[Settings]{out}, tagged(x, out)
 }
 
 // invalidSettings says it as clients know it.

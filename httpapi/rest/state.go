@@ -96,7 +96,7 @@ func (a *api) repositoryObject(c *config.Repository, n repositoryCounts) (events
 }
 
 func (a *api) storeObject(ctx context.Context, c *config.Store) (events.Object, error) {
-	s := a.showStore(ctx, c)
+	s := a.countedStore(ctx, c)
 	full, err := object(s)
 	if err != nil || s.BlobCount == nil {
 		return full, err

@@ -93,7 +93,8 @@ func (in *StoreFields) apply(s *config.Store) error {
 	return nil
 }
 
-func (a *api) showStore(ctx context.Context, c *config.Store) Store {
+// showStore is the document without its counts.
+func showStore(c *config.Store) Store {
 	s := Store{Name: c.Name, StoreType: string(c.Type), CreatedAt: Timestamp(c.Created)}
 	switch c.Type {
 	case config.File:
@@ -103,6 +104,11 @@ func (a *api) showStore(ctx context.Context, c *config.Store) Store {
 		s.Bucket, s.Endpoint, s.Region, s.Prefix, s.AccessKey = &c.Bucket, filled(c.Endpoint), &c.Region, filled(c.Prefix), filled(c.AccessKey)
 		s.MaxRetries, s.ConnectTimeoutSecs, s.ReadTimeoutSecs, s.RetryMode = &c.MaxRetries, &c.ConnectTimeout, &c.ReadTimeout, &mode
 	}
+	return s
+}
+
+func (a *api) countedStore(ctx context.Context, c *config.Store) Store {
+	s := showStore(c)
 	if a.StoreUsage != nil {
 		if n, bytes, ok := a.StoreUsage(ctx, c.ID); ok {
 			s.BlobCount, s.TotalBytes = &n, &bytes

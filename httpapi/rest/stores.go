@@ -66,7 +66,7 @@ func (a *api) listStores(ctx context.Context, x *exchange.Exchange, _ *none) (*a
 	}
 	out := []Store{}
 	for _, s := range a.Registry.Stores() {
-		out = append(out, a.showStore(ctx, s))
+		out = append(out, a.countedStore(ctx, s))
 	}
 	return &answer[[]Store]{out}, nil
 }
@@ -93,7 +93,7 @@ func (a *api) createStore(ctx context.Context, x *exchange.Exchange, _ *none) (*
 	if err != nil {
 		return nil, err
 	}
-	return &answer[Store]{a.showStore(ctx, s)}, nil
+	return &answer[Store]{a.countedStore(ctx, s)}, nil
 }
 
 func (a *api) getStore(ctx context.Context, x *exchange.Exchange, in *named) (*answer[Store], error) {
@@ -105,7 +105,7 @@ func (a *api) getStore(ctx context.Context, x *exchange.Exchange, in *named) (*a
 	if err != nil {
 		return nil, err
 	}
-	return &answer[Store]{a.showStore(ctx, s)}, nil
+	return &answer[Store]{a.countedStore(ctx, s)}, tagged(x, showStore(s))
 }
 
 func (a *api) updateStore(ctx context.Context, x *exchange.Exchange, in *named) (*answer[Store], error) {
@@ -122,6 +122,9 @@ func (a *api) updateStore(ctx context.Context, x *exchange.Exchange, in *named) 
 		if err := p.decode(&body); err != nil {
 			return err
 		}
+		if err := unchanged(x, showStore(s)); err != nil {
+			return err
+		}
 		switch {
 		case body.Name.some() && body.Name.value != s.Name:
 			return invalid("name", "can't be changed")
@@ -133,7 +136,7 @@ func (a *api) updateStore(ctx context.Context, x *exchange.Exchange, in *named) 
 	if err != nil {
 		return nil, err
 	}
-	return &answer[Store]{a.showStore(ctx, s)}, nil
+	return &answer[Store]{a.countedStore(ctx, s)}, tagged(x, showStore(s))
 }
 
 func (a *api) deleteStore(ctx context.Context, x *exchange.Exchange, in *named) (*none, error) {

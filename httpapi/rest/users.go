@@ -101,7 +101,7 @@ func (a *api) createUser(ctx context.Context, x *exchange.Exchange, _ *none) (*a
 	if err != nil {
 		return nil, err
 	}
-	return &answer[User]{showUser(u)}, nil
+	return &answer[User]{showUser(u)}, tagged(x, showUser(u))
 }
 
 func (a *api) getUser(_ context.Context, x *exchange.Exchange, in *username) (*answer[User], error) {
@@ -116,7 +116,7 @@ func (a *api) getUser(_ context.Context, x *exchange.Exchange, in *username) (*a
 	if err != nil {
 		return nil, err
 	}
-	return &answer[User]{showUser(u)}, nil
+	return &answer[User]{showUser(u)}, tagged(x, showUser(u))
 }
 
 func (a *api) updateUser(ctx context.Context, x *exchange.Exchange, in *username) (*answer[User], error) {
@@ -135,7 +135,7 @@ func (a *api) updateUser(ctx context.Context, x *exchange.Exchange, in *username
 	if err := p.decode(&body); err != nil {
 		return nil, err
 	}
-	var change auth.UserChange
+	change := auth.UserChange{Check: userUnchanged(x)}
 	if body.Password.some() {
 		secret := auth.Secret(body.Password.value)
 		change.Password = &secret
@@ -146,7 +146,7 @@ func (a *api) updateUser(ctx context.Context, x *exchange.Exchange, in *username
 	if err != nil {
 		return nil, err
 	}
-	return &answer[User]{showUser(u)}, nil
+	return &answer[User]{showUser(u)}, tagged(x, showUser(u))
 }
 
 func (a *api) deleteUser(ctx context.Context, x *exchange.Exchange, in *username) (*none, error) {
