@@ -152,6 +152,7 @@ type Record struct {
 	Created time.Time
 	Blob    string
 	Move    bool   // made to be overwritten (tag, pointer); the conflict policy does not judge a Put that says so
+	Force   bool   // the publisher asks to replace other bytes: no conflict policy but deny refuses a Put that says so
 	Meta    []byte // the format's own bytes; the core never looks inside
 }
 

@@ -212,7 +212,7 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 				return record.Refuse, err
 			}
 		}
-		return t.conflict(where, p.rec.Move || p.may != nil, rec, old)
+		return t.conflict(where, p, rec, old)
 	})
 	if err != nil {
 		return rec, fmt.Errorf("%s/%s: %w", t.repo.Name, where, err)
@@ -267,13 +267,14 @@ func (t *tx) prepare(ctx context.Context, p put) (record.Record, *refs.Held, err
 }
 
 // conflict decides what becomes of a record that is already there.
-func (t *tx) conflict(where string, move bool, rec record.Record, old *record.Record) (record.Verdict, error) {
+func (t *tx) conflict(where string, p put, rec record.Record, old *record.Record) (record.Verdict, error) {
 	if old == nil {
 		return record.Replace, nil
 	}
 	same := bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) && old.Size == rec.Size
 	unchanged := same && old.Type == rec.Type && bytes.Equal(old.Meta, rec.Meta)
 	policy := t.repo.Conflicts()
+	move := p.rec.Move || p.may != nil || p.rec.Force && policy != config.Deny
 	switch {
 	case move || policy == config.Allow:
 		if unchanged {

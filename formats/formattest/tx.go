@@ -125,7 +125,7 @@ func (t *Tx) Commit() error {
 			}
 			continue
 		}
-		if ok && t.blobs[i] != nil && !rec.Move && !s.Overwrite && old.rec.Sums.Check(t.blobs[i].Sums()) != nil {
+		if ok && t.blobs[i] != nil && !rec.Move && !rec.Force && !s.Overwrite && old.rec.Sums.Check(t.blobs[i].Sums()) != nil {
 			return fmt.Errorf("%s: %w", rec.Key(), formats.ErrExists)
 		}
 	}

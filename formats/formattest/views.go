@@ -44,6 +44,9 @@ type Sample struct {
 	Checked []string
 	// Remove deletes version n. Optional.
 	Remove func(n int) string
+	// Empty: the documents are there, and name nothing, before anything is
+	// published.
+	Empty bool
 	// Upstream is what a cache's upstream URL has after that of the repository,
 	// such as "/simple/". Optional.
 	Upstream string
@@ -122,8 +125,15 @@ func contains(versions []int, n int) bool {
 func (s Sample) hosted(t *testing.T) {
 	r := s.rig(t, repotest.Options{})
 	r.Create("h", config.Hosted, s.name(), nil)
-	for _, f := range append(s.Files(0), s.Docs...) {
+	for _, f := range s.Files(0) {
 		r.Refused(formats.ErrNotFound, "h", "GET", f, nil)
+	}
+	for _, d := range s.Docs {
+		if s.Empty {
+			r.Get("h", d)
+		} else {
+			r.Refused(formats.ErrNotFound, "h", "GET", d, nil)
+		}
 	}
 	s.fill(t, r, "h", 0, 1, 2)
 	s.wants(t, r, "h", 0, 1, 2)
