@@ -8,6 +8,7 @@ import (
 	"granary/formats"
 	"granary/formats/cargo"
 	"granary/formats/golang"
+	"granary/formats/helm"
 	"granary/formats/pypi"
 	"granary/formats/raw"
 )
@@ -21,6 +22,7 @@ func Formats(now func() time.Time) []formats.Format {
 	return []formats.Format{
 		cargo.New(now),
 		golang.New(now),
+		helm.New(),
 		pypi.New(),
 		raw.New(),
 	}

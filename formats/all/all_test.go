@@ -15,7 +15,7 @@ func TestFormats(t *testing.T) {
 	if want := slices.Compact(slices.Sorted(slices.Values(names))); !slices.Equal(names, want) {
 		t.Errorf("got %q, want them in order and none twice", names)
 	}
-	for _, want := range []string{"raw", "golang", "cargo"} {
+	for _, want := range []string{"raw", "golang", "cargo", "helm"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is missing", want)
 		}
