@@ -212,7 +212,7 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 				return record.Refuse, err
 			}
 		}
-		return t.conflict(where, p, rec, old)
+		return t.conflict(where, t.moves(p), rec, old)
 	})
 	if err != nil {
 		return rec, fmt.Errorf("%s/%s: %w", t.repo.Name, where, err)
@@ -232,6 +232,12 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 		t.done.Put = append(t.done.Put, out.Record.Public(p.rec.Scope, p.rec.Name))
 	}
 	return out.Record, nil
+}
+
+// moves tells whether the put may replace other bytes whatever the policy says
+// of others.
+func (t *tx) moves(p put) bool {
+	return p.rec.Move || p.may != nil || p.rec.Force && t.repo.Conflicts() != config.Deny
 }
 
 // allowed asks the format's own condition.
@@ -267,14 +273,13 @@ func (t *tx) prepare(ctx context.Context, p put) (record.Record, *refs.Held, err
 }
 
 // conflict decides what becomes of a record that is already there.
-func (t *tx) conflict(where string, p put, rec record.Record, old *record.Record) (record.Verdict, error) {
+func (t *tx) conflict(where string, move bool, rec record.Record, old *record.Record) (record.Verdict, error) {
 	if old == nil {
 		return record.Replace, nil
 	}
 	same := bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) && old.Size == rec.Size
 	unchanged := same && old.Type == rec.Type && bytes.Equal(old.Meta, rec.Meta)
 	policy := t.repo.Conflicts()
-	move := p.rec.Move || p.may != nil || p.rec.Force && policy != config.Deny
 	switch {
 	case move || policy == config.Allow:
 		if unchanged {
