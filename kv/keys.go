@@ -22,9 +22,9 @@ import (
 //	i/<repo>/<shard>         <scope>//stamp           stamp of a scope
 //	i/<repo>/<shard>         <scope>//pub/<key>       publication
 //	i/<repo>/<shard>         <scope>//doc/<path>      upstream document, or that there is none
-//	i/<repo>/0000            //commit/<id>            makes the records that name it visible
-//	i/<repo>/0000            //pruned                 up to when history is gone
 //	s                        <repo>//<name>           snapshot
+//	s/<repo>                 commit/<id>              makes the records that name it visible
+//	s/<repo>                 pruned                   up to when history is gone
 //	b/<store>/<2 hex>        <BLAKE3 hex>             reference to a blob
 //	u/<repo>/<2 hex>         <uuid>                   upload session
 //	u/<repo>/<2 hex>         <uuid>//<part>           its parts
@@ -168,10 +168,14 @@ func (s Space) Document(scope, path string) Key {
 }
 
 // Commit names what makes visible the records that name id.
-func (s Space) Commit(id string) Key { return Key{s.Index(0), sep + "commit/" + id} }
+func (s Space) Commit(id string) Key { return Key{s.Times(), "commit/" + id} }
 
 // Pruned names the time up to which history is gone.
-func (s Space) Pruned() Key { return Key{s.Index(0), sep + "pruned"} }
+func (s Space) Pruned() Key { return Key{s.Times(), "pruned"} }
+
+// Times is the partition of a repository's commits and of what is said of its
+// history.
+func (s Space) Times() string { return SnapshotPartition + "/" + s.Repo }
 
 // Snapshot names a snapshot of a repository by its id.
 func Snapshot(repo, name string) Key { return Key{SnapshotPartition, repo + sep + name} }

@@ -114,7 +114,12 @@ func New(t testing.TB, o Options) *Rig {
 			clock.Advance(max(at.Sub(clock.Now()), 0) + time.Millisecond)
 			return nil
 		},
-		OpenStore: func(context.Context, *config.Store) (blob.Store, error) { return o.Blobs, nil },
+		OpenStore: func(_ context.Context, c *config.Store) (blob.Store, error) {
+			if c.Name != "default" {
+				return blobmem.New(blobmem.Config{Now: clock.Now, Report: t.Errorf}), nil
+			}
+			return o.Blobs, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
