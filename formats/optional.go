@@ -100,3 +100,13 @@ type Accepter interface {
 	// form.
 	Accepts(upstreamPath string) string
 }
+
+// Versioner is implemented by formats that know which records of a scope are
+// one version of a package, for rules on how many and which versions stay. Of
+// other formats each folder of a scope, or file, counts as a version of it.
+type Versioner interface {
+	// Package is what people call the package of a scope.
+	Package(scope string) string
+	// Version is the version that a record belongs to.
+	Version(rec Record) string
+}

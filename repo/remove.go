@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -27,8 +28,8 @@ var errNewer = errors.New("repo: written since")
 
 // RemoveRecord removes a record if it is still what was read, and what the
 // format removes along with it, such as the other files of a version, unless
-// that was written after before. false: it is another by now, or gone. The
-// scopes concerned are stamped.
+// that was written after before. false: it is another by now. The scopes
+// concerned are stamped.
 func (s *Service) RemoveRecord(ctx context.Context, c *config.Repository, n record.Named, before time.Time) (bool, error) {
 	if loaded, ok := s.Registry.RepositoryByID(c.ID); ok {
 		c = loaded
@@ -47,10 +48,12 @@ func (s *Service) RemoveRecord(ctx context.Context, c *config.Repository, n reco
 		}
 		return nil
 	})
-	if errors.Is(err, errNewer) || errors.Is(err, formats.ErrNotFound) {
+	switch {
+	case errors.Is(err, errNewer):
 		return false, nil
-	}
-	if err != nil {
+	case errors.Is(err, formats.ErrNotFound):
+		return true, nil // with another of its version
+	case err != nil:
 		return false, fmt.Errorf("remove %s/%s: %w", c.Name, formats.Join(n.Scope, n.Name), err)
 	}
 	return true, s.removeAlong(ctx, b, n, before)
@@ -87,6 +90,49 @@ func (s *Service) removeAlong(ctx context.Context, b *hosted, n record.Named, be
 	}
 	tx.deletes = append(tx.deletes, formats.Op{Scope: n.Scope})
 	return tx.stamp(ctx)
+}
+
+// RestoreRecord puts a record that was removed within the hour back, unless
+// something is in its place by now.
+func (s *Service) RestoreRecord(ctx context.Context, c *config.Repository, n record.Named) error {
+	sp := kv.Space{Repo: c.ID, Shards: c.Shards}
+	where := c.Name + "/" + formats.Join(n.Scope, n.Name)
+	rec, err := s.Records.GetAt(ctx, sp, n.Scope, n.Name, time.Unix(0, n.Record.Since))
+	var out carried
+	if err == nil {
+		out, err = s.carry(ctx, rec, c.Store)
+	}
+	if err == nil {
+		out.rec.Commit = ""
+		_, err = s.Records.Put(ctx, sp, n.Scope, n.Name, out.rec, keepFirst)
+	}
+	if err == nil {
+		err = out.confirm(ctx, s)
+	}
+	if err == nil && !n.Record.Hidden(n.Name) {
+		err = s.Records.EnsureMarkers(ctx, sp, n.Scope)
+	}
+	if err == nil {
+		err = s.Records.Touch(ctx, sp, n.Scope)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s back: %w", where, err)
+	}
+	return nil
+}
+
+// OpenRecord opens the bytes of a record.
+func (s *Service) OpenRecord(ctx context.Context, rec record.Record) (io.ReadCloser, error) {
+	if rec.Blob == "" {
+		return inlineOpener(rec.Inline)(ctx, 0, -1)
+	}
+	return s.opener(rec.Store, rec.Blob, rec.Sums)(ctx, 0, -1)
+}
+
+// Format returns a format of this server.
+func (s *Service) Format(name string) (formats.Format, bool) {
+	f, ok := s.formats[name]
+	return f, ok
 }
 
 // removePage is how many records are removed between two saves.

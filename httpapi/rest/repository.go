@@ -44,6 +44,11 @@ type Repository struct {
 	MinimumAgeDays     *int64   `json:"minimum_age_days"`
 	QuotaBytes         *int64   `json:"quota_bytes"`
 	QuotaArtifacts     *int64   `json:"quota_artifacts"`
+
+	CleanupKeepLast       *int64  `json:"cleanup_keep_last" doc:"The newest versions of each package, which stay."`
+	CleanupKeepLatest     bool    `json:"cleanup_keep_latest" doc:"The greatest version of each package stays."`
+	CleanupNamePattern    *string `json:"cleanup_name_pattern" doc:"Only packages that match it are cleaned."`
+	CleanupVersionPattern *string `json:"cleanup_version_pattern" doc:"Only versions that match it are cleaned."`
 }
 
 // UpstreamAuth is what a cache tells its upstream. The password is masked in
@@ -88,6 +93,10 @@ type RepositoryFields struct {
 	MinimumAgeDays           optional[int64]               `json:"minimum_age_days,omitempty"`
 	QuotaBytes               optional[int64]               `json:"quota_bytes,omitempty"`
 	QuotaArtifacts           optional[int64]               `json:"quota_artifacts,omitempty"`
+	CleanupKeepLast          optional[int64]               `json:"cleanup_keep_last,omitempty"`
+	CleanupKeepLatest        optional[bool]                `json:"cleanup_keep_latest,omitempty"`
+	CleanupNamePattern       optional[string]              `json:"cleanup_name_pattern,omitempty"`
+	CleanupVersionPattern    optional[string]              `json:"cleanup_version_pattern,omitempty"`
 }
 
 // CreateRepositoryRequest is the body that makes a repository.
@@ -134,6 +143,10 @@ func (a *api) apply(ctx context.Context, in *RepositoryFields, r *config.Reposit
 	in.MinimumAgeDays.pointer(&r.MinimumAgeDays)
 	in.QuotaBytes.pointer(&r.QuotaBytes)
 	in.QuotaArtifacts.pointer(&r.QuotaArtifacts)
+	in.CleanupKeepLast.pointer(&r.CleanupKeepLast)
+	plain(in.CleanupKeepLatest, &r.CleanupKeepLatest, false)
+	plain(in.CleanupNamePattern, &r.CleanupNamePattern, "")
+	plain(in.CleanupVersionPattern, &r.CleanupVersionPattern, "")
 	plain(retyped[config.Disposition](in.ContentDisposition), &r.ContentDisposition, "")
 	plain(retyped[config.Policy](in.ConflictPolicy), &r.ConflictPolicy, "")
 	if err := applyUpstreamAuth(in.UpstreamAuth, r); err != nil {
@@ -210,6 +223,8 @@ func (a *api) showRepository(c *config.Repository) *Repository {
 		AllowPatterns: c.AllowPatterns, BlockPatterns: c.BlockPatterns, NegativeTTLSecs: c.NegativeTTL,
 		Architectures: c.Architectures, AptComponents: c.AptComponents, ValidUntilDays: c.ValidUntilDays, YumSQLite: c.YumSQLite,
 		MinimumAgeDays: c.MinimumAgeDays, QuotaBytes: c.QuotaBytes, QuotaArtifacts: c.QuotaArtifacts,
+		CleanupKeepLast: c.CleanupKeepLast, CleanupKeepLatest: c.CleanupKeepLatest,
+		CleanupNamePattern: filled(c.CleanupNamePattern), CleanupVersionPattern: filled(c.CleanupVersionPattern),
 	}
 	if c.UpstreamAuth != nil {
 		r.UpstreamAuth = &UpstreamAuth{Username: c.UpstreamAuth.Username, Password: config.Mask}

@@ -84,6 +84,12 @@ type Repository struct {
 	MinimumAgeDays           *int64 `cbor:"54,keyasint,omitempty"`
 	QuotaBytes               *int64 `cbor:"55,keyasint,omitempty"`
 	QuotaArtifacts           *int64 `cbor:"56,keyasint,omitempty"`
+
+	// What protects from the clean-up, or is all that it is about.
+	CleanupKeepLast       *int64 `cbor:"70,keyasint,omitempty"` // versions of each package
+	CleanupKeepLatest     bool   `cbor:"71,keyasint,omitempty"`
+	CleanupNamePattern    string `cbor:"72,keyasint,omitempty"` // regular expressions
+	CleanupVersionPattern string `cbor:"73,keyasint,omitempty"`
 }
 
 // UpstreamAuth is what a cache tells its upstream, and nobody else.

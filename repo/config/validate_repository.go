@@ -166,7 +166,18 @@ func (r *Repository) validateKeeping() error {
 		optional("cleanup_max_age_days", r.CleanupMaxAgeDays, 1, maxDays),
 		optional("history_days", r.HistoryDays, 0, maxDays),
 		optional("minimum_age_days", r.MinimumAgeDays, 0, maxDays),
+		optional("cleanup_keep_last", r.CleanupKeepLast, 1, 1_000_000),
+		patterns("cleanup_name_pattern", given(r.CleanupNamePattern)),
+		patterns("cleanup_version_pattern", given(r.CleanupVersionPattern)),
 		optional("quota_bytes", r.QuotaBytes, 0, most),
 		optional("quota_artifacts", r.QuotaArtifacts, 0, most),
 	)
+}
+
+// given is nothing for "".
+func given(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
