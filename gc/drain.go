@@ -93,7 +93,7 @@ func (w *worker) drain(ctx context.Context, part, repo string) error {
 
 // partitionsOf lists all partitions of a repository.
 func partitionsOf(sp kv.Space) []string {
-	out := []string{kv.CounterPartition(sp.Repo)}
+	out := []string{kv.CounterPartition(sp.Repo), sp.Times()}
 	for p := range filter.Prefixes {
 		out = append(out, kv.UploadPartition(sp.Repo, fmt.Sprintf("%02x", p)))
 	}

@@ -144,7 +144,11 @@ func (s *Service) CloneShard(ctx context.Context, c Clone, shard int, cursor str
 }
 
 func (s *Service) copyPage(ctx context.Context, to *config.Repository, page []record.Named) (Copied, error) {
-	sp := kv.Space{Repo: to.ID, Shards: to.Shards}
+	target, err := s.repository(to)
+	if err != nil {
+		return Copied{}, err
+	}
+	sp := target.space
 	var artifacts, entries, bytes, lost atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(copyWorkers)
@@ -176,7 +180,10 @@ func (s *Service) copyPage(ctx context.Context, to *config.Repository, page []re
 				artifacts.Add(1)
 				bytes.Add(c.rec.Size)
 			}
-			return c.confirm(gctx, s)
+			if err := c.confirm(gctx, s); err != nil {
+				return s.undo(gctx, target, n.Scope, n.Name, out, err)
+			}
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {

@@ -24,8 +24,6 @@ const (
 	stampSuffix = "stamp"
 	pubPrefix   = "pub/"
 	docPrefix   = "doc/"
-	commitName  = "commit/"
-	prunedName  = "pruned"
 )
 
 // Indexed is what the collector needs to know of an item of a repository's
@@ -57,8 +55,6 @@ func ReadIndexed(item kv.Item) (Indexed, error) {
 		if err = kv.Unmarshal(item.Value, &d); err == nil {
 			err = x.add(d.Store, d.Sums, d.Blob)
 		}
-	case scope == "" && (strings.HasPrefix(name, commitName) || name == prunedName):
-		// They need no blob.
 	default:
 		err = errors.New("unknown kind")
 	}
@@ -99,22 +95,9 @@ func (x *Indexed) add(store string, sums digest.Sums, id blob.ID) error {
 }
 
 // ReadHistory reads an item of history: ok is false if what it kept needs no
-// blob. formats.ErrCorrupt if that can't be told.
+// blob. What an upstream document was has the form of a record there.
+// formats.ErrCorrupt if it can't be told.
 func ReadHistory(item kv.Item) (n Named, ok bool, err error) {
-	if _, _, _, isDocument, _ := kv.SplitReplaced(item.Sort); isDocument {
-		var d document
-		var x Indexed
-		if err = kv.Unmarshal(item.Value, &d); err == nil {
-			err = x.add(d.Store, d.Sums, d.Blob)
-		}
-		if err != nil {
-			return n, false, fmt.Errorf("%w: history %v: %w", formats.ErrCorrupt, item.Key, err)
-		}
-		if len(x.Names) == 0 {
-			return n, false, nil
-		}
-		return x.Names[0], true, nil
-	}
 	c, err := record.ContentOf(item)
 	if err != nil || c.Blob == "" {
 		return n, false, err

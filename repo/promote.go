@@ -185,7 +185,7 @@ func (m *promoting) one(ctx context.Context, n record.Named, to *repository) (Co
 		return Copied{}, fmt.Errorf("promote %s: %w", where, err)
 	}
 	if err := c.confirm(ctx, s); err != nil {
-		return Copied{}, fmt.Errorf("promote %s: %w", where, err)
+		return Copied{}, fmt.Errorf("promote %s: %w", where, errors.Join(err, s.Records.Abandon(ctx, sp, n.Scope, n.Name, m.ID)))
 	}
 	hidden := c.rec.Hidden(n.Name)
 	if !hidden {

@@ -107,7 +107,7 @@ func (s *Service) RestoreRecord(ctx context.Context, c *config.Repository, n rec
 		_, err = s.Records.Put(ctx, sp, n.Scope, n.Name, out.rec, keepFirst)
 	}
 	if err == nil {
-		err = out.confirm(ctx, s)
+		err = out.confirm(ctx, s) // else it is missing bytes, which the next upload of them brings back
 	}
 	if err == nil && !n.Record.Hidden(n.Name) {
 		err = s.Records.EnsureMarkers(ctx, sp, n.Scope)

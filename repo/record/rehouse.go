@@ -86,7 +86,14 @@ func (s *Store) rehouse(ctx context.Context, item kv.Item, move func(context.Con
 		next := kv.Item{Key: item.Key, Value: value, Version: kv.NewVersion()}
 		err = s.kv.PutIf(ctx, next, item.Version)
 		if err == nil {
-			return true, confirm(ctx)
+			if err = confirm(ctx); err != nil {
+				// Its bytes are still where they were.
+				back := kv.Item{Key: item.Key, Value: item.Value, Version: kv.NewVersion()}
+				if undo := s.kv.PutIf(ctx, back, next.Version); !errors.Is(undo, kv.ErrConflict) {
+					err = errors.Join(err, undo)
+				}
+			}
+			return err == nil, err
 		}
 		if !errors.Is(err, kv.ErrConflict) {
 			return false, fmt.Errorf("write %v: %w", item.Key, err)
