@@ -217,6 +217,8 @@ type Source interface {
 	// an absolute URL that the upstream named. With sum its bytes are checked
 	// before any are returned. ErrNotFound if the upstream has none.
 	Open(ctx context.Context, path string, sum digest.Sums) (io.ReadCloser, error)
+	// Settings returns what the repository that asks is set to.
+	Settings() Settings
 }
 
 // Pub receives the documents of one publication. It becomes visible as a
@@ -237,6 +239,18 @@ type Pub interface {
 	Link(path, other string) error
 	// Signer returns the keys that the repository signs with.
 	Signer() (Signer, error)
+	// Settings returns what the repository is set to; other settings make
+	// another publication.
+	Settings() Settings
+}
+
+// Settings are those settings of a repository that change what its documents
+// say. The zero value is the default.
+type Settings struct {
+	Architectures []string      // apt: listed beside those that were uploaded
+	Components    []string      // apt: likewise
+	ValidFor      time.Duration // apt: Release files expire after it; 0: never
+	SQLite        bool          // yum: databases beside the XML
 }
 
 // Document is one document of the publication being rendered.
@@ -358,6 +372,20 @@ type Credentialer interface {
 	// credentials that every route understands, before it is known whether the
 	// repository is of this format; the token counts only if it is.
 	Credential(r *http.Request) (token string, ok bool)
+}
+
+// Verbatim is implemented by an [Indexer] whose upstream documents are signed:
+// a cache passes them on byte by byte instead of rendering its own.
+type Verbatim interface {
+	// Verbatim names the upstream document of a Doc. entry: it is asked for
+	// again when it is due. Otherwise the scope's entry document says, by
+	// Listed, which bytes it has, so that documents of two generations are never
+	// mixed; a document that op names by digest needs neither.
+	Verbatim(op Op) (path string, entry, ok bool)
+	// Listed reads from the scope's entry document the digest of a document,
+	// and another path that has these very bytes, "" for none. ErrNotFound if it
+	// does not list it.
+	Listed(ctx context.Context, op Op, src Source) (sums digest.Sums, fixed string, err error)
 }
 
 // Titler is implemented by formats that write a Content-Disposition.

@@ -243,6 +243,9 @@ type source struct {
 	entry string
 }
 
+// Settings returns those of the cache.
+func (s source) Settings() formats.Settings { return s.cache.repo.settings() }
+
 // Open takes the entry document as it is stored: the stamp has asked for it.
 func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.ReadCloser, error) {
 	var d *document

@@ -115,6 +115,9 @@ func (w *pubWriter) Signer() (formats.Signer, error) {
 	return w.signer, nil
 }
 
+// Settings returns those of the repository.
+func (w *pubWriter) Settings() formats.Settings { return w.repo.settings() }
+
 // rendered is formats.Document.
 type rendered struct {
 	w    *pubWriter

@@ -93,6 +93,11 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 	if r.index == nil {
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
+	if c, ok := v.(*cache); ok {
+		if content, err := c.verbatim(ctx, op); content != nil || err != nil {
+			return content, err
+		}
+	}
 	stamp, err := v.Stamp(ctx, op.Scope)
 	if err != nil {
 		return nil, err
@@ -104,7 +109,7 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 	if err != nil {
 		return nil, err
 	}
-	key := r.space.Publication(op.Scope, publicationKey(stamp, r.index.Renderer(), signer))
+	key := r.space.Publication(op.Scope, publicationKey(stamp, r.index.Renderer(), signer, r.settings(), p.service.Now()))
 	pub, err := p.get(ctx, r, v, op.Scope, key, signer)
 	if err != nil {
 		return nil, err
@@ -151,12 +156,19 @@ func (p *publications) earlier(ctx context.Context, r *repository, op formats.Op
 }
 
 // publicationKey names what is rendered from inputs of that stamp by that
-// renderer, and signed with those keys.
-func publicationKey(stamp, renderer string, signer formats.Signer) string {
+// renderer, signed with those keys, of a repository that is set so. Documents
+// that expire are made anew when half of their time is over.
+func publicationKey(stamp, renderer string, signer formats.Signer, set formats.Settings, now time.Time) string {
 	h := blake3.New()
 	fmt.Fprintf(h, "%q %q", stamp, renderer)
 	if signer != nil {
 		fmt.Fprintf(h, " %q", signer.Fingerprints())
+	}
+	if len(set.Architectures) > 0 || len(set.Components) > 0 || set.ValidFor > 0 || set.SQLite {
+		fmt.Fprintf(h, " %q %q %d %t", set.Architectures, set.Components, set.ValidFor, set.SQLite)
+	}
+	if half := set.ValidFor / 2; half > 0 {
+		fmt.Fprintf(h, " %d", now.UnixNano()/int64(half))
 	}
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }

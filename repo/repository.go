@@ -52,6 +52,15 @@ func (s *Service) repository(c *config.Repository) (*repository, error) {
 	return r, nil
 }
 
+// settings are those that change what documents say.
+func (r *repository) settings() formats.Settings {
+	set := formats.Settings{Architectures: r.Architectures, Components: r.AptComponents, SQLite: r.YumSQLite}
+	if r.ValidUntilDays != nil {
+		set.ValidFor = time.Duration(*r.ValidUntilDays) * 24 * time.Hour
+	}
+	return set
+}
+
 func matches(patterns []*regexp.Regexp, path string) bool {
 	for _, p := range patterns {
 		if p.MatchString(path) {

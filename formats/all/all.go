@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"granary/formats"
+	"granary/formats/apt"
 	"granary/formats/cargo"
 	"granary/formats/golang"
 	"granary/formats/helm"
@@ -20,6 +21,7 @@ func Formats(now func() time.Time) []formats.Format {
 		now = time.Now
 	}
 	return []formats.Format{
+		apt.New(now),
 		cargo.New(now),
 		golang.New(now),
 		helm.New(),

@@ -27,6 +27,7 @@ type Doc struct {
 type Pub struct {
 	Docs map[string]*Doc
 	Keys formats.Signer // optional
+	Set  formats.Settings
 }
 
 // Create begins a document; each may be written once.
@@ -82,6 +83,9 @@ func (p *Pub) Signer() (formats.Signer, error) {
 	return p.Keys, nil
 }
 
+// Settings returns those given to the Pub.
+func (p *Pub) Settings() formats.Settings { return p.Set }
+
 // URL returns an absolute URL below Base.
 func (*Pub) URL(path string) string { return Base + path }
 
@@ -125,12 +129,16 @@ type Source struct {
 	Files map[string]string
 	// Err, if set, is what every Open returns.
 	Err error
+	Set formats.Settings
 
 	mu     sync.Mutex // guards opened
 	opened []string
 }
 
 var _ formats.Source = (*Source)(nil)
+
+// Settings returns those given to the Source.
+func (s *Source) Settings() formats.Settings { return s.Set }
 
 // Open returns a file whose digests agree with sum.
 func (s *Source) Open(_ context.Context, path string, sum digest.Sums) (io.ReadCloser, error) {

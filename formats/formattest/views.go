@@ -37,6 +37,8 @@ type Sample struct {
 	Files func(n int) []string
 	// Docs are the paths of the documents that name all versions. Optional.
 	Docs []string
+	// First are the paths that clients read before each of Docs. Optional.
+	First []string
 	// Named is what these documents say of version n.
 	Named func(n int) string
 	// Checked are files of version 0 of which a cache notices that an upstream
@@ -103,6 +105,9 @@ func (s Sample) wants(t *testing.T, r *repotest.Rig, repository string, versions
 		}
 	}
 	for _, d := range s.Docs {
+		for _, f := range s.First {
+			r.Get(repository, f)
+		}
 		doc := string(r.Get(repository, d))
 		for n := range 40 {
 			has, want := strings.Contains(doc, s.Named(n)), contains(versions, n)

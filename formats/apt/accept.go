@@ -1,0 +1,435 @@
+package apt
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"granary/digest"
+	"granary/formats"
+)
+
+// What an upload that does not say gets.
+const (
+	defaultDistribution = "stable"
+	defaultComponent    = "main"
+)
+
+// Limits of a form.
+const (
+	maxCoordinate = 200 // bytes of a name
+	maxFiles      = 50
+	maxTargets    = 20 // distributions of one upload
+)
+
+// destination is where an upload is to be listed.
+type destination struct {
+	distributions []string
+	component     string
+	arch          string // what a property said; "" for nothing
+}
+
+// set takes one field or property; it tells whether it is known.
+func (d *destination) set(name, value string) bool {
+	switch strings.TrimPrefix(name, "deb.") {
+	case "distribution", "apt.asset.distribution":
+		for v := range strings.SplitSeq(value, ",") {
+			if v != "" && !slices.Contains(d.distributions, v) {
+				d.distributions = append(d.distributions, v)
+			}
+		}
+	case "component", "apt.asset.component":
+		d.component = value
+	case "architecture":
+		d.arch = value
+	default:
+		return false
+	}
+	return true
+}
+
+// properties reads "name=value;name=value".
+func (d *destination) properties(s string) {
+	for p := range strings.SplitSeq(s, ";") {
+		if name, value, ok := strings.Cut(p, "="); ok {
+			d.set(name, value)
+		}
+	}
+}
+
+func (d *destination) check() error {
+	if len(d.distributions) == 0 {
+		d.distributions = []string{defaultDistribution}
+	}
+	if len(d.distributions) > maxTargets {
+		return formats.BadRequest("an upload to more than %d distributions", maxTargets)
+	}
+	if d.component == "" {
+		d.component = defaultComponent
+	}
+	for _, s := range d.distributions {
+		if err := checkDistribution(s); err != nil {
+			return err
+		}
+	}
+	return checkComponent(d.component)
+}
+
+// Accept publishes a binary package, or a source package from a form, in its
+// distributions; makes a snapshot of a distribution; removes a package or a
+// distribution.
+func (f *Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx formats.Tx) error {
+	switch op.Label {
+	case labelDrop:
+		return dropDistribution(ctx, op, tx)
+	case labelSnapshot:
+		return snapshot(ctx, up, tx)
+	}
+	if op.Kind == formats.Delete {
+		return removePackage(ctx, op, tx)
+	}
+	var d destination
+	d.properties(op.Name)
+	body, isForm, err := sniff(up)
+	if err != nil {
+		return err
+	}
+	files := []uploaded{{name: "package.deb"}}
+	if isForm {
+		files, err = readForm(ctx, up, body, &d, tx)
+	} else {
+		files[0].Blob, err = receive(ctx, up.Header, body, tx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.check(); err != nil {
+		return err
+	}
+	return publish(ctx, files, d, tx)
+}
+
+// sniff tells a form from a bare package: clients of other servers send a
+// package and call it a form.
+func sniff(up *formats.Upload) (body io.Reader, isForm bool, err error) {
+	r := bufio.NewReaderSize(up.Body, 4096)
+	head, err := r.Peek(8)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
+	}
+	if bytes.Equal(head, []byte("!<arch>\n")) || !formats.IsForm(up) {
+		return r, false, nil
+	}
+	return r, true, nil
+}
+
+// uploaded is a file that came with an upload.
+type uploaded struct {
+	name string
+	formats.Blob
+}
+
+// receive reads a file with the digests that its headers promise.
+func receive(ctx context.Context, h http.Header, body io.Reader, tx formats.Tx) (formats.Blob, error) {
+	want, err := formats.Promised(h)
+	if err != nil {
+		return nil, err
+	}
+	b, err := tx.Blob(ctx, body, append(want.Algorithms(), digest.MD5)...)
+	if err != nil {
+		return nil, fmt.Errorf("receive the package: %w", err)
+	}
+	return b, formats.CheckSums(b, want)
+}
+
+// readForm reads files from any field that has a file name, and where they
+// belong from the others.
+func readForm(ctx context.Context, up *formats.Upload, body io.Reader, d *destination, tx formats.Tx) ([]uploaded, error) {
+	copied := *up
+	copied.Body = body
+	form, err := formats.NewForm(&copied)
+	if err != nil {
+		return nil, err
+	}
+	var files []uploaded
+	for {
+		part, err := form.Next()
+		switch {
+		case errors.Is(err, io.EOF) && len(files) == 0:
+			return nil, formats.BadRequest("the form has no file")
+		case errors.Is(err, io.EOF):
+			return files, nil
+		case err != nil:
+			return nil, err
+		case part.FileName() == "":
+			value, err := part.Text(maxCoordinate * maxTargets)
+			if err != nil {
+				return nil, err
+			}
+			d.set(part.FormName(), value)
+			continue
+		case len(files) == maxFiles:
+			return nil, formats.BadRequest("the form has more than %d files", maxFiles)
+		}
+		if err := formats.CheckSegment(part.FileName()); err != nil {
+			return nil, err
+		}
+		b, err := receive(ctx, http.Header(part.Header), part, tx)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, uploaded{part.FileName(), b})
+	}
+}
+
+// publish puts each package of an upload; files that are no package must
+// belong to a source package of it.
+func publish(ctx context.Context, files []uploaded, d destination, tx formats.Tx) error {
+	var batches []batch
+	var loose []uploaded
+	for _, f := range files {
+		var b batch
+		var err error
+		switch {
+		case isDeb(f):
+			b, err = binaryPackage(f, d)
+		case strings.HasSuffix(f.name, ".dsc"):
+			b, err = sourcePackage(ctx, f, files, d, tx)
+		default:
+			loose = append(loose, f)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		batches = append(batches, b)
+	}
+	for _, f := range loose {
+		if !slices.ContainsFunc(batches, func(b batch) bool { return b.has(f.name) }) {
+			return badPackage("%s is no Debian package and belongs to no .dsc of the upload", f.name)
+		}
+	}
+	if err := announce(ctx, d, tx); err != nil {
+		return err
+	}
+	for _, b := range batches {
+		b.put(d, tx)
+	}
+	return nil
+}
+
+func isDeb(f uploaded) bool {
+	var head [8]byte
+	_, err := f.ReadAt(head[:], 0)
+	return (err == nil || errors.Is(err, io.EOF)) && string(head[:]) == "!<arch>\n"
+}
+
+// announce makes distributions known that were not.
+func announce(ctx context.Context, d destination, tx formats.Tx) error {
+	for _, dist := range d.distributions {
+		_, err := tx.Record(ctx, dists, ":"+dist)
+		switch {
+		case errors.Is(err, formats.ErrNotFound):
+			tx.Put(formats.Record{Scope: dists, Name: ":" + dist, Move: true}, nil)
+		case err != nil:
+			return fmt.Errorf("look up distribution %s: %w", dist, err)
+		}
+	}
+	return nil
+}
+
+// batch is what one package puts: its files, then in each distribution its
+// pointers.
+type batch struct {
+	files    []formats.Record
+	blobs    []formats.Blob
+	pointers []formats.Record // without scope
+}
+
+func (b *batch) has(file string) bool {
+	return slices.ContainsFunc(b.files, func(r formats.Record) bool { return r.Name == file })
+}
+
+func (b *batch) put(d destination, tx formats.Tx) {
+	for i, rec := range b.files {
+		tx.Put(rec, b.blobs[i])
+	}
+	for _, dist := range d.distributions {
+		for _, rec := range b.pointers {
+			rec.Scope = dists + "/" + dist
+			tx.Put(rec, nil)
+		}
+	}
+}
+
+// binaryPackage reads a .deb.
+func binaryPackage(f uploaded, d destination) (batch, error) {
+	pkg, err := readDeb(formats.ReadAhead(f.Blob), f.Size())
+	if err != nil {
+		return batch{}, err
+	}
+	name, version, arch, err := identify(pkg.control)
+	if err != nil {
+		return batch{}, err
+	}
+	if d.arch != "" && d.arch != arch && arch != archAll {
+		return batch{}, badPackage("the upload says that the architecture is %.80q, the package that it is %q", d.arch, arch)
+	}
+	source, err := sourceOf(pkg.control, name)
+	if err != nil {
+		return batch{}, err
+	}
+	lists, err := packFiles(pkg.files)
+	if err != nil {
+		return batch{}, err
+	}
+	dir := poolDir(d.component, source)
+	file := name + "_" + withoutEpoch(version) + "_" + arch + extension(f.name)
+	stanza := describe(pkg.control, dir+"/"+file, f.Blob)
+	p := pooled{Component: d.component, Arch: arch, Package: name, Version: version, Lists: len(lists)}
+	return p.batch(formats.Record{Scope: dir, Name: file, Type: typeDeb}, f.Blob, stanza, lists)
+}
+
+func extension(name string) string {
+	if strings.HasSuffix(name, ".udeb") {
+		return ".udeb"
+	}
+	return ".deb"
+}
+
+// describe is the stanza of Packages.
+func describe(control paragraph, path string, b formats.Blob) []byte {
+	p := control.without("Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512")
+	sums := b.Sums()
+	p = append(p,
+		field{"Filename", path}, field{"Size", fmt.Sprint(b.Size())},
+		field{"MD5sum", sums.Hex(digest.MD5)}, field{"SHA256", sums.Hex(digest.SHA256)})
+	return p.append(nil)
+}
+
+// batch completes what a package puts.
+func (p pooled) batch(file formats.Record, b formats.Blob, stanza []byte, lists [][]byte) (batch, error) {
+	if len(stanza) > maxStanza {
+		return batch{}, badPackage("its control data has %d bytes, at most %d are possible", len(stanza), maxStanza)
+	}
+	meta, err := encode(p)
+	if err != nil {
+		return batch{}, err
+	}
+	file.Meta = meta
+	out := batch{files: []formats.Record{file}, blobs: []formats.Blob{b}}
+	for i, l := range lists {
+		out.pointers = append(out.pointers, formats.Record{Name: p.list(i), Move: true, Meta: l})
+	}
+	// Last, since it is what lists the package.
+	pointer := formats.Record{Name: p.name(), Move: true, Meta: stanza}
+	if p.Arch != archSource {
+		pointer.Path = file.Key()
+	}
+	out.pointers = append(out.pointers, pointer)
+	return out, nil
+}
+
+// removePackage deletes a file and what lists it.
+func removePackage(ctx context.Context, op formats.Op, tx formats.Tx) error {
+	tx.Delete(op.Scope, op.Name)
+	rec, err := tx.Record(ctx, op.Scope, op.Name)
+	if errors.Is(err, formats.ErrNotFound) || err == nil && rec.Meta == nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", op.Key(), err)
+	}
+	p, err := decode(rec)
+	if err != nil {
+		return err
+	}
+	for dist, err := range tx.Records(ctx, dists) {
+		if err != nil {
+			return fmt.Errorf("look up distributions: %w", err)
+		}
+		for _, name := range p.names() {
+			tx.Delete(dists+"/"+strings.TrimPrefix(dist.Name, ":"), name)
+		}
+	}
+	return nil
+}
+
+// dropDistribution deletes the pointers of a distribution.
+func dropDistribution(ctx context.Context, op formats.Op, tx formats.Tx) error {
+	scope := dists + "/" + strings.TrimPrefix(op.Name, ":")
+	for rec, err := range tx.Records(ctx, scope) {
+		if err != nil {
+			return fmt.Errorf("read %s: %w", scope, err)
+		}
+		tx.Delete(scope, rec.Name)
+	}
+	tx.Delete(op.Scope, op.Name)
+	return nil
+}
+
+// maxSnapshot is the longest request for a snapshot, in bytes.
+const maxSnapshot = 64 << 10
+
+// snapshot lists what a distribution lists in a new one.
+func snapshot(ctx context.Context, up *formats.Upload, tx formats.Tx) error {
+	var in struct{ Source, Name string }
+	body, err := io.ReadAll(formats.Limit(up.Body, maxSnapshot, "request"))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return formats.BadRequest("a snapshot needs {\"source\": …, \"name\": …}")
+	}
+	for _, dist := range []string{in.Source, in.Name} {
+		if err := checkDistribution(dist); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Record(ctx, dists, ":"+in.Name); err == nil {
+		return fmt.Errorf("distribution %s %w", in.Name, formats.ErrExists)
+	} else if !errors.Is(err, formats.ErrNotFound) {
+		return fmt.Errorf("look up distribution %s: %w", in.Name, err)
+	}
+	n := 0
+	for rec, err := range tx.Records(ctx, dists+"/"+in.Source) {
+		if err != nil {
+			return fmt.Errorf("read distribution %s: %w", in.Source, err)
+		}
+		n++
+		tx.Put(formats.Record{Scope: dists + "/" + in.Name, Name: rec.Name, Move: true, Meta: rec.Meta}, nil)
+	}
+	if n == 0 {
+		return fmt.Errorf("distribution %s: %w", in.Source, formats.ErrNotFound)
+	}
+	tx.Put(formats.Record{Scope: dists, Name: ":" + in.Name, Move: true}, nil)
+	return nil
+}
+
+// Answer says 200 to a form, 201 to what was made by PUT or is a snapshot.
+func (*Format) Answer(w http.ResponseWriter, r *http.Request, op formats.Op, records []formats.Record) bool {
+	status := http.StatusCreated
+	if r.Method == http.MethodPost && op.Label == labelUpload {
+		status = http.StatusOK
+	}
+	out := struct {
+		Paths []string `json:"paths,omitempty"`
+	}{}
+	for _, rec := range records {
+		if len(rec.Sums.SHA256) > 0 {
+			out.Paths = append(out.Paths, rec.Key())
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// An error here is the client's going away: the status has been sent.
+	json.NewEncoder(w).Encode(out) //nolint:errcheck,errchkjson // see above
+	return true
+}

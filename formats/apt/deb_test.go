@@ -1,0 +1,155 @@
+package apt_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"granary/formats"
+	"granary/formats/apt"
+)
+
+func read(data string) ([3]string, []string, error) {
+	return apt.ReadDeb(bytes.NewReader([]byte(data)), int64(len(data)))
+}
+
+func TestReadDeb(t *testing.T) {
+	for _, kind := range []string{"", ".gz", ".xz", ".zst"} {
+		got, files, err := read(debOf(t, kind, control("hello", "1:2.0-1~bpo", "all"), "text"))
+		if err != nil || got != [3]string{"hello", "1:2.0-1~bpo", "all"} || !slices.Equal(files, []string{"usr/share/doc/x/text"}) {
+			t.Errorf("%s: %v %v %v", kind, got, files, err)
+		}
+	}
+}
+
+// What dpkg-deb writes is read.
+func TestDpkgDeb(t *testing.T) {
+	program, err := exec.LookPath("dpkg-deb")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("dpkg-deb is missing")
+		}
+		t.Skip("dpkg-deb is missing")
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"DEBIAN/control": control("tool", "3.1", "amd64"), "usr/bin/tool": "#!/bin/sh\n"} {
+		path := filepath.Join(dir, "p", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+	}
+	for _, z := range []string{"gzip", "xz", "none"} {
+		out := filepath.Join(dir, z+".deb")
+		if b, err := exec.Command(program, "-Z"+z, "--build", filepath.Join(dir, "p"), out).CombinedOutput(); err != nil {
+			t.Fatalf("dpkg-deb: %v: %s", err, b)
+		}
+		data, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, files, err := read(string(data))
+		if err != nil || got != [3]string{"tool", "3.1", "amd64"} || !slices.Equal(files, []string{"usr/bin/tool"}) {
+			t.Errorf("%s: %v %v %v", z, got, files, err)
+		}
+	}
+}
+
+func TestBadDeb(t *testing.T) {
+	good := control("hello", "1.0", "amd64")
+	data := arMember{"data.tar", tarOf(t, "x", "x")}
+	version := arMember{"debian-binary", "2.0\n"}
+	withControl := func(text string) string {
+		return ar(version, arMember{"control.tar", tarOf(t, "control", text)}, data)
+	}
+	bomb := packed(t, ".gz", tarOf(t, "big", strings.Repeat("x", 65<<20), "control", good))
+	for name, text := range map[string]string{
+		"empty":              "",
+		"text":               "hello",
+		"only magic":         "!<arch>\n",
+		"cut header":         "!<arch>\ndebian-binary",
+		"no members":         ar(version),
+		"not first":          ar(data, version, arMember{"control.tar", tarOf(t, "control", good)}),
+		"other version":      ar(arMember{"debian-binary", "3.0\n"}, arMember{"control.tar", tarOf(t, "control", good)}, data),
+		"no control file":    ar(version, arMember{"control.tar", tarOf(t, "other", good)}, data),
+		"no data":            ar(version, arMember{"control.tar", tarOf(t, "control", good)}, arMember{"x", ""}),
+		"control is garbage": ar(version, arMember{"control.tar.gz", "garbage"}, data),
+		"data is garbage":    ar(version, arMember{"control.tar", tarOf(t, "control", good)}, arMember{"data.tar.xz", "garbage"}),
+		"bz2":                ar(version, arMember{"control.tar.bz2", "BZh9"}, data),
+		"huge length":        strings.Replace(withControl(good), "4         `", "9999999999`", 1),
+		"negative length":    strings.Replace(withControl(good), "4         `", "-4        `", 1),
+		"too many members":   ar(append([]arMember{version}, slices.Repeat([]arMember{{"x", ""}}, 100)...)...),
+		"control bomb":       ar(version, arMember{"control.tar.gz", bomb}, data),
+		"long control":       withControl(good + "X: " + strings.Repeat("x", 2<<20) + "\n"),
+		"two paragraphs":     withControl(good + "\n" + good),
+		"no version":         withControl("Package: x1\nArchitecture: all\n"),
+		"upper-case name":    withControl(control("Hello", "1.0", "amd64")),
+		"name with slash":    withControl(control("a/../b", "1.0", "amd64")),
+		"version with slash": withControl(control("hello", "1.0/..", "amd64")),
+		"arch source":        withControl(control("hello", "1.0", "source")),
+		"continued first":    withControl(" x\n" + good),
+		"field twice":        withControl(good + "Package: other\n"),
+		"NUL":                withControl(good + "X: a\x00b\n"),
+		"no colon":           withControl(good + "nothing\n"),
+	} {
+		if _, _, err := read(text); !errors.Is(err, formats.ErrBadRequest) {
+			t.Errorf("%s: %v, want ErrBadRequest", name, err)
+		}
+	}
+}
+
+// A store that fails is not the package's fault.
+func TestReadError(t *testing.T) {
+	boom := errors.New("boom")
+	if _, _, err := apt.ReadDeb(failing{boom}, 1000); !errors.Is(err, boom) || errors.Is(err, formats.ErrBadRequest) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) ReadAt([]byte, int64) (int, error) { return 0, f.err }
+
+func FuzzDeb(f *testing.F) {
+	for _, kind := range []string{"", ".gz", ".xz", ".zst"} {
+		f.Add([]byte(debOf(f, kind, control("hello", "1.0", "all"), "t")))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _, err := read(string(data))
+		if err != nil && !errors.Is(err, formats.ErrBadRequest) {
+			t.Errorf("%v is no ErrBadRequest", err)
+		}
+	})
+}
+
+func FuzzParagraphs(f *testing.F) {
+	f.Add([]byte("A: b\n c\n\nD: e\n"))
+	f.Add([]byte("A:\n b\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		out, err := apt.Paragraphs(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		again, err := apt.Paragraphs(bytes.NewReader(out))
+		if err != nil || !bytes.Equal(out, again) {
+			t.Errorf("%q was read as %q and then as %q, %v", data, out, again, err)
+		}
+	})
+}
+
+func FuzzRelease(f *testing.F) {
+	f.Add([]byte("Suite: x\nSHA256:\n e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 0 main/binary-amd64/Packages\n"))
+	f.Add([]byte("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nMD5Sum:\n x 1 y\n-----BEGIN PGP SIGNATURE-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if n, err := apt.ParseRelease(data); err == nil && n == 0 {
+			t.Error("a Release without files was accepted")
+		}
+	})
+}

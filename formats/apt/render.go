@@ -1,0 +1,321 @@
+package apt
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+
+	"granary/digest"
+	"granary/formats"
+)
+
+// Renderer names what Render writes.
+func (*Format) Renderer() string { return "apt1" }
+
+// Render writes all documents of a distribution, or the list of distributions,
+// or what only the keys are needed for.
+func (f *Format) Render(_ context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
+	switch scope {
+	case keys:
+		return renderKeys(recs, pub)
+	case dists:
+		return renderList(recs, pub)
+	}
+	d, err := newDistribution(strings.TrimPrefix(scope, dists+"/"), pub)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	for rec, err := range recs {
+		if err != nil {
+			return err
+		}
+		if err := d.add(rec); err != nil {
+			return err
+		}
+	}
+	if err := d.finish(); err != nil {
+		return err
+	}
+	return d.release(f.now().UTC())
+}
+
+func renderList(recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
+	list := []string{}
+	for rec, err := range recs {
+		if err != nil {
+			return err
+		}
+		list = append(list, strings.TrimPrefix(rec.Name, ":"))
+	}
+	w, err := pub.Create(listDoc, "application/json")
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(w).Encode(list)
+}
+
+// distribution is the rendering of one: a section after the other, in the
+// order of the records' names.
+type distribution struct {
+	name    string
+	pub     formats.Pub
+	decoder *zstd.Decoder
+
+	component, arch string    // of the section being written; "" for none
+	w               io.Writer // its index
+	done            map[string]bool
+	contents        contents
+	pkg, pending    string // the package whose files follow; the same with its section
+
+	components, archs []string
+	paths             []string // of documents that Release lists, in order
+	files             map[string]bool
+}
+
+func newDistribution(name string, pub formats.Pub) (*distribution, error) {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read names of files: %w", err)
+	}
+	return &distribution{name: name, pub: pub, decoder: dec, done: map[string]bool{}, files: map[string]bool{}}, nil
+}
+
+func (d *distribution) close() { d.decoder.Close() }
+
+// algorithms are those of the lists in Release.
+var algorithms = []digest.Algorithm{digest.MD5, digest.SHA512}
+
+// add writes a record into its section. Pointers to the files of a package
+// follow the one that holds its stanza.
+func (d *distribution) add(rec formats.Record) error {
+	component, arch, pkg, list, ok := pointed(rec.Name)
+	if !ok {
+		return fmt.Errorf("%w: pointer %s", formats.ErrCorrupt, rec.Key())
+	}
+	if list {
+		if component != d.component || arch != d.arch || pkg != d.pkg {
+			return nil // another member's package stands in the place of this one
+		}
+		return d.list(rec)
+	}
+	if component != d.component || arch != d.arch {
+		if err := d.begin(component, arch); err != nil {
+			return err
+		}
+	}
+	d.pkg, d.pending = pkg, qualified(rec.Meta, pkg)
+	if _, err := d.w.Write(rec.Meta); err != nil {
+		return err
+	}
+	_, err := io.WriteString(d.w, "\n")
+	return err
+}
+
+// qualified is a package as Contents names it: with its section, if it has one.
+func qualified(stanza []byte, pkg string) string {
+	for line := range bytes.Lines(stanza) {
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok && strings.EqualFold(string(name), "Section") {
+			if s := string(bytes.TrimSpace(value)); s != "" && !strings.ContainsAny(s, " \t,") {
+				return s + "/" + pkg
+			}
+		}
+	}
+	return pkg
+}
+
+func (d *distribution) list(rec formats.Record) error {
+	files, err := unpackFiles(d.decoder, rec.Meta)
+	if err != nil {
+		return fmt.Errorf("%s: %w", rec.Key(), err)
+	}
+	d.contents.add(d.arch, d.pending, files)
+	return nil
+}
+
+// index is the path of a section's index.
+func index(component, arch string) string {
+	if arch == archSource {
+		return component + "/source/Sources"
+	}
+	return component + "/binary-" + arch + "/Packages"
+}
+
+// begin ends the section before and starts the next. Packages of every
+// architecture stand in the index of each: their section sorts first.
+func (d *distribution) begin(component, arch string) error {
+	if err := d.end(); err != nil {
+		return err
+	}
+	if component != d.component {
+		if err := d.endComponent(); err != nil {
+			return err
+		}
+		d.component, d.done = component, map[string]bool{}
+		d.components = append(d.components, component)
+	}
+	d.arch = arch
+	path := index(component, arch)
+	w, err := d.pub.Create(path, typeText, algorithms...)
+	if err != nil {
+		return err
+	}
+	d.w = w
+	d.done[arch] = true
+	if arch == archSource || arch == archAll || !d.done[archAll] {
+		return nil
+	}
+	return d.copyAll(component)
+}
+
+// copyAll writes the index of the packages of every architecture into the one
+// that was begun. It was ended by that, so its bytes can be read.
+func (d *distribution) copyAll(component string) error {
+	all, err := d.opened(index(component, archAll))
+	if err != nil {
+		return err
+	}
+	defer all.Close() //nolint:errcheck // only read
+	_, err = io.Copy(d.w, all)
+	return err
+}
+
+func (d *distribution) opened(path string) (io.ReadCloser, error) {
+	doc, err := d.pub.Document(path)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Open()
+}
+
+// end completes the section being written: its compressed forms.
+func (d *distribution) end() error {
+	if d.w == nil {
+		return nil
+	}
+	d.w = nil
+	if d.arch != archSource && !slices.Contains(d.archs, d.arch) {
+		d.archs = append(d.archs, d.arch)
+	}
+	return d.compress(index(d.component, d.arch), true)
+}
+
+// endComponent adds an index for each architecture that the repository is set
+// to have and that got no package of its own.
+func (d *distribution) endComponent() error {
+	if d.component == "" {
+		return nil
+	}
+	for _, arch := range d.pub.Settings().Architectures {
+		if d.done[arch] || arch == archAll || arch == archSource {
+			continue
+		}
+		if err := d.begin(d.component, arch); err != nil {
+			return err
+		}
+		if err := d.end(); err != nil {
+			return err
+		}
+	}
+	return d.writeContents()
+}
+
+// finish ends the last section, and adds components without packages.
+func (d *distribution) finish() error {
+	if err := d.end(); err != nil {
+		return err
+	}
+	if err := d.endComponent(); err != nil {
+		return err
+	}
+	d.component = ""
+	for _, c := range d.pub.Settings().Components {
+		if slices.Contains(d.components, c) {
+			continue
+		}
+		if err := d.begin(c, archAll); err != nil {
+			return err
+		}
+		if err := d.end(); err != nil {
+			return err
+		}
+		if err := d.endComponent(); err != nil {
+			return err
+		}
+		d.component = ""
+	}
+	return nil
+}
+
+// xzMost is the longest index of which an xz form is made, in bytes: longer
+// ones would take seconds.
+const xzMost = 8 << 20
+
+// compress makes the compressed forms of a document and links all forms under
+// their digests. plain: the document itself is listed in Release.
+func (d *distribution) compress(path string, plain bool) error {
+	doc, err := d.pub.Document(path)
+	if err != nil {
+		return err
+	}
+	if plain {
+		if err := d.publish(path, doc); err != nil {
+			return err
+		}
+	}
+	if err := d.pack(path+".gz", doc, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, gzip.BestCompression) }); err != nil {
+		return err
+	}
+	if doc.Size() > xzMost {
+		return nil
+	}
+	return d.pack(path+".xz", doc, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) })
+}
+
+func (d *distribution) pack(path string, doc formats.Document, compressor func(io.Writer) (io.WriteCloser, error)) error {
+	r, err := doc.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	w, err := d.pub.Create(path, typeOctets, algorithms...)
+	if err != nil {
+		return err
+	}
+	z, err := compressor(w)
+	if err != nil {
+		return fmt.Errorf("compress %s: %w", path, err)
+	}
+	if _, err := io.Copy(z, r); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	packed, err := d.pub.Document(path)
+	if err != nil {
+		return err
+	}
+	return d.publish(path, packed)
+}
+
+// publish lists a document in Release and links it under its digests.
+func (d *distribution) publish(path string, doc formats.Document) error {
+	d.paths = append(d.paths, path)
+	dir := path[:strings.LastIndexByte(path, '/')+1]
+	for name, a := range byHash {
+		if err := d.pub.Link(path, dir+"by-hash/"+name+"/"+doc.Sums().Hex(a)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
