@@ -433,3 +433,9 @@ func (*Format) Answer(w http.ResponseWriter, r *http.Request, op formats.Op, rec
 	json.NewEncoder(w).Encode(out) //nolint:errcheck,errchkjson // see above
 	return true
 }
+
+// Component takes the form of Nexus's component upload: "apt.asset" with
+// "apt.asset.distribution" and "apt.asset.component".
+func (*Format) Component() formats.Op {
+	return formats.Op{Kind: formats.Write, Label: labelUpload}
+}

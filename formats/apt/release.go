@@ -98,7 +98,7 @@ url=%s
 [ $# -ge 1 ] || { echo "usage: sh setup.sh DISTRIBUTION [COMPONENT...]" >&2; exit 2; }
 distribution=$1; shift
 [ $# -ge 1 ] || set -- main
-name=$(printf '%%s' "$url" | sed 's,.*://,,; s,[^A-Za-z0-9]\{1,\},-,g; s,-$,,')
+name=$(printf '%%s' "$url" | sed 's|.*://||; s|[^A-Za-z0-9]\{1,\}|-|g; s|-$||')
 dir=${APT_CONFIG_DIR:-/etc/apt}
 mkdir -p "$dir/keyrings" "$dir/sources.list.d"
 keyring=$dir/keyrings/$name.asc

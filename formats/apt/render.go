@@ -164,28 +164,24 @@ func (d *distribution) begin(component, arch string) error {
 		d.components = append(d.components, component)
 	}
 	d.arch = arch
-	path := index(component, arch)
-	w, err := d.pub.Create(path, typeText, algorithms...)
+	var all io.ReadCloser
+	if arch != archSource && arch != archAll && d.done[archAll] {
+		var err error
+		// Before Create: looking up a document ends the one being written.
+		if all, err = d.opened(index(component, archAll)); err != nil {
+			return err
+		}
+		defer all.Close() //nolint:errcheck // only read
+	}
+	w, err := d.pub.Create(index(component, arch), typeText, algorithms...)
 	if err != nil {
 		return err
 	}
 	d.w = w
 	d.done[arch] = true
-	if arch == archSource || arch == archAll || !d.done[archAll] {
-		return nil
+	if all != nil {
+		_, err = io.Copy(w, all)
 	}
-	return d.copyAll(component)
-}
-
-// copyAll writes the index of the packages of every architecture into the one
-// that was begun. It was ended by that, so its bytes can be read.
-func (d *distribution) copyAll(component string) error {
-	all, err := d.opened(index(component, archAll))
-	if err != nil {
-		return err
-	}
-	defer all.Close() //nolint:errcheck // only read
-	_, err = io.Copy(d.w, all)
 	return err
 }
 
@@ -210,13 +206,14 @@ func (d *distribution) end() error {
 }
 
 // endComponent adds an index for each architecture that the repository is set
-// to have and that got no package of its own.
+// to have and that got no package of its own, and one of sources: clients that
+// are set up for them warn where there is none.
 func (d *distribution) endComponent() error {
 	if d.component == "" {
 		return nil
 	}
-	for _, arch := range d.pub.Settings().Architectures {
-		if d.done[arch] || arch == archAll || arch == archSource {
+	for _, arch := range append(slices.Clone(d.pub.Settings().Architectures), archSource) {
+		if d.done[arch] || arch == archAll {
 			continue
 		}
 		if err := d.begin(d.component, arch); err != nil {

@@ -28,6 +28,8 @@ type Pub struct {
 	Docs map[string]*Doc
 	Keys formats.Signer // optional
 	Set  formats.Settings
+
+	writing *Doc // what Document and Link end
 }
 
 // Create begins a document; each may be written once.
@@ -39,19 +41,26 @@ func (p *Pub) Create(path, contentType string, _ ...digest.Algorithm) (io.Writer
 		return nil, fmt.Errorf("document %q is written twice", path)
 	}
 	d := &Doc{Type: contentType}
-	p.Docs[path] = d
-	return writer{d}, nil
+	p.Docs[path], p.writing = d, d
+	return writer{p, d}, nil
 }
 
-type writer struct{ doc *Doc }
+type writer struct {
+	pub *Pub
+	doc *Doc
+}
 
 func (w writer) Write(b []byte) (int, error) {
+	if w.pub.writing != w.doc {
+		return 0, errors.New("the document was ended")
+	}
 	w.doc.Body = append(w.doc.Body, b...)
 	return len(b), nil
 }
 
 // Document returns one that was created.
 func (p *Pub) Document(path string) (formats.Document, error) {
+	p.writing = nil
 	d := p.Docs[path]
 	if d == nil {
 		return nil, fmt.Errorf("document %q was not created", path)
@@ -67,6 +76,7 @@ func (f finished) Open() (io.ReadCloser, error) {
 
 // Link makes a document known under another path.
 func (p *Pub) Link(path, other string) error {
+	p.writing = nil
 	d := p.Docs[path]
 	if d == nil {
 		return fmt.Errorf("document %q was not created", path)
