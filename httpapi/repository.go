@@ -203,7 +203,7 @@ func (a *artifact) read(op formats.Op) error {
 }
 
 func (a *artifact) options(op formats.Op) content.Options {
-	o := content.Options{Private: a.x.Credentials(), Document: op.Kind == formats.Doc}
+	o := content.Options{Private: a.x.Credentials(), Document: op.Kind == formats.Doc, Now: a.s.Now()}
 	if t, ok := a.handle.Format.(formats.Titler); ok {
 		if name, ok := t.Disposition(op); ok {
 			kind := string(a.handle.Config.ContentDisposition)

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -214,6 +215,51 @@ func TestApt(t *testing.T) {
 		if want := map[bool]string{true: "1.1 3.0", false: "1.1"}[name == "group"]; got != want {
 			t.Errorf("%s installed %s, want %s", name, got, want)
 		}
+	}
+}
+
+// While keys are rotated a client that trusts only the old one can verify; when
+// that is ended it has to be told of the new one.
+func TestAptKeys(t *testing.T) {
+	c := newApt(t)
+	n := node.Start(t, node.Options{})
+	aptRepository(n, "debs", "hosted", "")
+	c.upload(n, "debs", "stable", debPackage(t, "hello", "1.0", "amd64"))
+	c.setUp(n, "debs", "stable")
+	c.apt("update")
+	keys := func() (out []struct{ Fingerprint, Algorithm, Until string }) {
+		t.Helper()
+		if err := json.Unmarshal(n.Want(200, "GET", "/api/v1/repositories/debs/signing-keys", nil), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if k := keys(); len(k) != 1 || k[0].Algorithm != "ed25519" || k[0].Until != "" {
+		t.Fatalf("keys %+v", k)
+	}
+	n.Want(201, "POST", "/api/v1/repositories/debs/signing-keys", strings.NewReader(`{"algorithm":"rsa4096","overlap_days":7}`), "Content-Type", "application/json")
+	k := keys()
+	if len(k) != 2 || k[0].Algorithm != "rsa4096" || k[1].Until == "" {
+		t.Fatalf("keys %+v", k)
+	}
+	c.upload(n, "debs", "stable", debPackage(t, "hello", "1.1", "amd64"))
+	c.apt("update")
+	c.apt("install", "-y", "hello")
+	if got := c.installed("hello"); got != "1.1" {
+		t.Errorf("installed %s", got)
+	}
+	n.Want(400, "DELETE", "/api/v1/repositories/debs/signing-keys/"+k[0].Fingerprint, nil)
+	n.Want(204, "DELETE", "/api/v1/repositories/debs/signing-keys/"+k[1].Fingerprint, nil)
+	n.Want(404, "DELETE", "/api/v1/repositories/debs/signing-keys/"+k[1].Fingerprint, nil)
+	if out, err := c.try(c.root, "apt-get", append(c.options(), "update", "-o", "APT::Update::Error-Mode=any")...); err == nil || !strings.Contains(out, "NO_PUBKEY") {
+		t.Errorf("apt took a signature of a key that it does not trust: %v\n%s", err, out)
+	}
+	c.setUp(n, "debs", "stable")
+	c.apt("update")
+	for body, status := range map[string]int{
+		`{"algorithm":"dsa"}`: 400, `{"private_key":"x"}`: 400, `{"overlap_days":-1}`: 400, `{"overlap_days":"x"}`: 422,
+	} {
+		n.Want(status, "POST", "/api/v1/repositories/debs/signing-keys", strings.NewReader(body), "Content-Type", "application/json")
 	}
 }
 

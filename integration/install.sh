@@ -8,7 +8,7 @@
 # usage: integration/install.sh [stage ...]     without a stage: all of them
 set -eu
 
-stages="dynamodb-local dynalite versitygw"
+stages="dynamodb-local dynalite versitygw debian"
 
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/component/versions.env"
@@ -96,6 +96,23 @@ install_versitygw() {
 		[ -x "$work/versitygw" ] || fail "$stage: go left no versitygw behind."
 		keep "$dir"
 	fi
+}
+
+# Programs of the distribution, where there is one that can be asked.
+install_debian() {
+	dir="what the distribution has"
+	missing=
+	for pair in gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev; do
+		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+	done
+	[ -n "$missing" ] || return 0
+	need apt-get "$missing"
+	fresh
+	run apt-get -o DPkg::Lock::Timeout=400 update -q
+	# shellcheck disable=SC2086 # several names
+	run apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends $missing
+	rm -rf "$work"
+	work=
 }
 
 work=

@@ -26,11 +26,12 @@ type Registry interface {
 	Stored(ctx context.Context, id string) (*config.Repository, error)
 	StoreByID(id string) (*config.Store, bool)
 	Settings() *config.Settings
-	// Signing, SigningLoaded and CreateSigning keep the keys that repositories
-	// sign with; see [config.Registry].
+	// What follows keeps the keys that repositories sign with; see
+	// [config.Registry].
 	Signing(ctx context.Context, repositoryID string) (*config.Signing, error)
 	SigningLoaded(repositoryID string) *config.Signing
 	CreateSigning(ctx context.Context, repositoryID string, s *config.Signing) (*config.Signing, error)
+	UpdateSigning(ctx context.Context, repositoryID string, change func(*config.Signing) error) (*config.Signing, error)
 }
 
 // Leaser gives a name to one node at a time. release ends the lease.

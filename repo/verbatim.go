@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"granary/digest"
@@ -30,15 +29,17 @@ func (c *cache) verbatim(ctx context.Context, op formats.Op) (*formats.Content, 
 		return c.passOn(ctx, op, path, op.Sum)
 	}
 	src := source{c, op.Scope, c.repo.index.Entry(op.Scope)}
-	if err := c.refreshEntry(ctx, src); err != nil {
-		return nil, err
+	if c.moment == nil {
+		if err := c.refreshEntry(ctx, src); err != nil {
+			return nil, err
+		}
 	}
 	sums, fixed, err := f.Listed(ctx, op, src)
 	if err != nil {
 		return nil, err
 	}
 	content, err := c.passOn(ctx, op, path, sums)
-	if err == nil || fixed == "" || !errors.Is(err, formats.ErrUpstream) && !errors.Is(err, formats.ErrNotFound) {
+	if err == nil || fixed == "" || c.moment != nil || !errors.Is(err, formats.ErrUpstream) && !errors.Is(err, formats.ErrNotFound) {
 		return content, err
 	}
 	// The upstream has gone on to its next generation; what belongs to the
@@ -69,7 +70,11 @@ func (c *cache) refreshEntry(ctx context.Context, src source) error {
 
 // passOn sends an upstream's document; with sums only these very bytes.
 func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums digest.Sums) (*formats.Content, error) {
-	d, err := c.document(ctx, op.Scope, path, sums)
+	ask := c.document
+	if c.moment != nil {
+		ask = c.pastDocument
+	}
+	d, err := ask(ctx, op.Scope, path, sums)
 	if err != nil {
 		return nil, err
 	}
@@ -79,12 +84,11 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	}
 	content := &formats.Content{
 		Record: formats.Record{
-			Scope: op.Scope, Name: op.Path, Type: mediaTypeOf(op), Size: d.Size, Sums: d.Sums, Time: time.Unix(0, d.Checked).UTC(),
+			Scope: op.Scope, Name: op.Path, Type: mediaTypeOf(op), Size: d.Size, Sums: d.Sums,
+			// Not the upstream's date, which two of its states may share.
+			Time: time.Unix(0, d.since()).UTC(),
 		},
 		Inline: d.Inline, BlobID: string(d.Blob), Fixed: op.Fixed,
-	}
-	if t, err := http.ParseTime(d.LastModified); err == nil {
-		content.Time = t
 	}
 	if d.Blob == "" {
 		content.Open = inlineOpener(d.Inline)

@@ -29,6 +29,7 @@ func (s Sample) asItWas(t *testing.T) {
 	s.fill(t, r, "h", 0)
 	s.fill(t, up, "u", 1)
 	s.wants(t, r, "outer", 0, 1)
+	s.wants(t, r, "c", 1) // documents that a cache passes on are other ones than those that it merges
 	s.snapshot(t, r, "h", "first")
 	s.snapshot(t, r, "outer", "first")
 	r.Clock.Advance(time.Hour)
@@ -38,6 +39,7 @@ func (s Sample) asItWas(t *testing.T) {
 	s.fill(t, r, "h", 2)
 	s.fill(t, up, "u", 3)
 	s.wants(t, r, "outer", 0, 1, 2, 3)
+	s.wants(t, r, "c", 1, 3)
 	s.snapshot(t, r, "c", "second")
 	if s.Remove != nil {
 		if _, _, err := r.Send(t.Context(), "h", http.MethodDelete, s.Remove(0), nil); err != nil {

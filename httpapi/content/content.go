@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"granary/digest"
 	"granary/formats"
@@ -47,7 +48,14 @@ type Options struct {
 	// Expand puts in place of the stand-ins of [formats.Content].Expand.
 	Base   string
 	Expand func(w io.Writer, base string) io.WriteCloser
+	// Now is the time of the answer. Optional: without it dates are taken to
+	// tell states apart.
+	Now time.Time
 }
+
+// settled is the age from which a date tells one state from the next: dates
+// have seconds, and the clocks of nodes differ by up to half a second.
+const settled = 2 * time.Second
 
 // Serve answers a GET or HEAD with c. An error other than ErrAborted was
 // returned before anything was sent.
@@ -120,7 +128,7 @@ func (s *sender) describe() {
 		s.h.set("Etag", s.etag)
 	}
 	if !s.c.Time.IsZero() {
-		s.h.set("Last-Modified", s.c.Time.UTC().Format(http.TimeFormat))
+		s.h.set("Last-Modified", s.modified().UTC().Format(http.TimeFormat))
 	}
 	s.h.set("Cache-Control", cacheControl(s.c.Fixed && !s.o.Document, s.o.Private))
 	if v := s.vary(); v != "" {
@@ -129,6 +137,17 @@ func (s *sender) describe() {
 	if s.c.Warning != "" {
 		s.h.set("Warning", s.c.Warning)
 	}
+}
+
+// modified is the date that a client is told. What was changed just now may
+// change again within the same second, and a client that asks by date alone, as
+// apt does, would never hear of it: it is told an earlier date, with which it
+// gets the same again.
+func (s *sender) modified() time.Time {
+	if !s.c.Fixed && !s.o.Now.IsZero() && s.o.Now.Sub(s.c.Time) < settled {
+		return s.c.Time.Add(-settled)
+	}
+	return s.c.Time
 }
 
 // payload sets what describes the stored bytes, which an expanded document

@@ -382,3 +382,39 @@ func TestGzip(t *testing.T) {
 		t.Errorf("entity tag of the compressed variant: %d", resp.StatusCode)
 	}
 }
+
+// Two changes within a second: a client that asks by date alone hears of the
+// second.
+func TestDateOfWhatChangedJustNow(t *testing.T) {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 300e6, time.UTC)
+	get := func(c formats.Content, at time.Time, since string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		if since != "" {
+			r.Header.Set("If-Modified-Since", since)
+		}
+		w := httptest.NewRecorder()
+		if err := Serve(w, r, &c, Options{Now: at}); err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	state := func(changed time.Time, fixed bool) formats.Content {
+		return formats.Content{
+			Record: formats.Record{Time: changed, Size: 1, Type: "text/plain"}, Inline: []byte("x"), Fixed: fixed,
+			Open: func(context.Context, int64, int64) (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("x")), nil
+			},
+		}
+	}
+	first := get(state(now, false), now.Add(100*time.Millisecond), "").Header().Get("Last-Modified")
+	if w := get(state(now.Add(200*time.Millisecond), false), now.Add(300*time.Millisecond), first); w.Code != http.StatusOK {
+		t.Errorf("the second state of the same second was answered with %d", w.Code)
+	}
+	old := get(state(now, false), now.Add(time.Minute), "").Header().Get("Last-Modified")
+	if w := get(state(now, false), now.Add(time.Minute), old); w.Code != http.StatusNotModified || old != now.Format(http.TimeFormat) {
+		t.Errorf("what did not change, of %s, was answered with %d", old, w.Code)
+	}
+	if got := get(state(now, true), now, "").Header().Get("Last-Modified"); got != now.Format(http.TimeFormat) {
+		t.Errorf("what never changes has the date %s", got)
+	}
+}

@@ -40,6 +40,9 @@ type Repositories interface {
 	Snapshot(ctx context.Context, repository, name, by string) (*repo.Snapshot, error)
 	Snapshots(ctx context.Context, repository string) ([]*repo.Snapshot, error)
 	DeleteSnapshot(ctx context.Context, repository, name string) error
+	SigningKeys(ctx context.Context, repository string) ([]repo.SigningKey, error)
+	RotateSigningKey(ctx context.Context, repository string, n repo.NewKey) (repo.SigningKey, error)
+	EndSigningKey(ctx context.Context, repository, fingerprint string) error
 }
 
 // Config is what the routes need.
@@ -98,6 +101,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.repositories()
 	a.artifacts()
 	a.snapshots()
+	a.signingKeys()
 	a.stores()
 	a.settings()
 	a.events()
