@@ -77,6 +77,10 @@ var routeTable = map[string]need{
 	"POST /api/v1/repositories/{name}/snapshots":              write,
 	"DELETE /api/v1/repositories/{name}/snapshots/{snapshot}": remove,
 
+	"GET /api/v1/repositories/{name}/signing-keys":                  read,
+	"POST /api/v1/repositories/{name}/signing-keys":                 configure,
+	"DELETE /api/v1/repositories/{name}/signing-keys/{fingerprint}": configure,
+
 	"GET /service/rest/v1/status":                                   public,
 	"GET /service/rest/v1/repositories":                             login,
 	"GET /service/rest/v1/assets?repository={repo}":                 read,
@@ -102,6 +106,21 @@ type formatRoute struct {
 // a format without one fails TestFormatRoutes; those which no request of the
 // format's own leads to are in unrouted.
 var formatTable = map[string][]formatRoute{
+	"apt": {
+		{http.MethodGet, "dists/stable/InRelease", "release", read},
+		{http.MethodGet, "dists/stable/main/binary-amd64/Packages", "index", read},
+		{http.MethodGet, "pool/main/h/hello/hello_1.0_all.deb", "package", read},
+		{http.MethodGet, "public.key", "key", read},
+		{http.MethodGet, "setup.sh", "key", read},
+		{http.MethodGet, "distributions", "distributions", read},
+		{http.MethodPost, "upload", "upload", write},
+		{http.MethodPost, "", "upload", write},
+		{http.MethodPut, "pool/stable/main/upload", "upload", write},
+		{http.MethodPut, "hello.deb;deb.distribution=stable", "upload", write},
+		{http.MethodPost, "snapshots", "snapshot", write},
+		{http.MethodDelete, "pool/main/h/hello/hello_1.0_all.deb", "package", remove},
+		{http.MethodDelete, "dists/stable", "drop distribution", remove},
+	},
 	"raw": {
 		{http.MethodGet, "x/y", "file", read},
 		{http.MethodPut, "x/y", "file", write},

@@ -275,7 +275,7 @@ func TestRoutes(t *testing.T) {
 func fillIn(template, repository string) string {
 	id := base64.RawURLEncoding.EncodeToString([]byte(repository + ":x//y"))
 	return strings.NewReplacer(
-		"{name}", repository, "{repo}", repository, "{id}", id, "{username}", "whoever", "{snapshot}", "s", "{asset:[a-z0-9.-]+}", "index.css",
+		"{name}", repository, "{repo}", repository, "{id}", id, "{username}", "whoever", "{snapshot}", "s", "{fingerprint}", "AB", "{asset:[a-z0-9.-]+}", "index.css",
 	).Replace(template)
 }
 

@@ -77,10 +77,7 @@ func (a *api) listSigningKeys(ctx context.Context, x *exchange.Exchange, in *nam
 }
 
 func (a *api) rotateSigningKey(ctx context.Context, x *exchange.Exchange, in *named) (*answer[SigningKey], error) {
-	if err := x.Administer(); err != nil {
-		return nil, err
-	}
-	name, err := segment(in.Name)
+	name, err := administered(x, in.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +105,7 @@ func (a *api) rotateSigningKey(ctx context.Context, x *exchange.Exchange, in *na
 }
 
 func (a *api) endSigningKey(ctx context.Context, x *exchange.Exchange, in *oneSigningKey) (*none, error) {
-	if err := x.Administer(); err != nil {
-		return nil, err
-	}
-	name, err := segment(in.Name)
+	name, err := administered(x, in.Name)
 	if err != nil {
 		return nil, err
 	}
