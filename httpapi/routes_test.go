@@ -176,9 +176,27 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodDelete, "api/v1/crates/serde/owners", "remove owners", write},
 		{http.MethodDelete, "api/v1/crates/serde/1.0.0", "version", remove},
 	},
+	"helm": {
+		{http.MethodGet, "index.yaml", "index", read},
+		{http.MethodGet, "lib-1.0.0.tgz", "chart", read},
+		{http.MethodGet, "charts/lib-1.0.0.tgz", "chart", read},
+		{http.MethodGet, "lib-1.0.0.tgz.prov", "prov", read},
+		{http.MethodGet, "api/charts", "api", read},
+		{http.MethodGet, "api/charts/lib/1.0.0", "api", read},
+		{http.MethodPut, "lib-1.0.0.tgz", "chart", write},
+		{http.MethodPut, "charts/lib-1.0.0.tgz.prov", "prov", write},
+		{http.MethodPost, "upload", "upload", write},
+		{http.MethodPost, "api/charts", "push", write},
+		{http.MethodPost, "api/charts?force", "push", write},
+		{http.MethodPost, "api/prov", "push prov", write},
+		{http.MethodDelete, "lib-1.0.0.tgz", "chart", remove},
+		{http.MethodDelete, "lib-1.0.0.tgz.prov", "prov", remove},
+		{http.MethodDelete, "api/charts/lib/1.0.0", "chart", remove},
+	},
 }
 
 // unrouted are labels of operations that other surfaces make.
 var unrouted = map[string][]string{
-	"raw": {"component"}, // POST /service/rest/v1/components
+	"raw":  {"component"}, // POST /service/rest/v1/components
+	"helm": {"component"},
 }
