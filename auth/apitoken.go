@@ -107,7 +107,7 @@ func (s *Service) loadTokens(ctx context.Context, old *snapshot) (map[string]*ap
 // living returns a token that has not ended, or nil.
 func (s *Service) living(snap *snapshot, id string) *apiToken {
 	t := snap.tokens[id]
-	if t == nil || !snap.unrevoked(t.record) || !t.expires.IsZero() && !s.now().Before(t.expires) {
+	if t == nil || !snap.unrevoked(t.record) || snap.homeless(snap.users[t.record.User]) || !t.expires.IsZero() && !s.now().Before(t.expires) {
 		return nil
 	}
 	return t

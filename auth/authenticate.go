@@ -108,7 +108,7 @@ func (s *Service) stillGood(p proof) (holder, bool) {
 // bound adds the API token that a session depends on, if that still lives.
 func (s *Service) bound(snap *snapshot, p proof) (holder, bool) {
 	h := holder{user: snap.users[p.user.record.Name]}
-	if h.user == nil {
+	if h.user == nil || snap.homeless(h.user) {
 		return holder{}, false
 	}
 	if p.token != "" {
@@ -138,10 +138,14 @@ func (s *Service) verify(ctx context.Context, peer, name string, password Secret
 	if err := s.lockout.check(name, peer); err != nil {
 		return nil, err
 	}
-	u := s.snapshot().users[name]
+	snap := s.snapshot()
+	u := snap.users[name]
+	if inDirectory(snap, u) {
+		return s.verifyInDirectory(ctx, snap, peer, name, password)
+	}
 	var stored string
 	var version kv.Version
-	if u != nil && u.record.Source == builtin {
+	if u != nil && u.record.Source == builtin && (snap.ldap == nil || snap.ldap.Fallback || u.rights.admin) {
 		stored, version = string(u.record.Hash), u.version
 	}
 	f := s.verified.fingerprint(name, string(version), string(password))
@@ -160,11 +164,14 @@ func (s *Service) verify(ctx context.Context, peer, name string, password Secret
 	return u, nil
 }
 
+// wrongPassword is all that a client hears of a name and a password.
+const wrongPassword = "wrong user name or password"
+
 func (s *Service) refuse(name, peer string) error {
 	if err := s.lockout.failed(name, peer); err != nil {
 		return err
 	}
-	return &CredentialError{Basic, "wrong user name or password"}
+	return &CredentialError{Basic, wrongPassword}
 }
 
 // checkOnce lets requests that bring the same password at the same time share

@@ -165,6 +165,17 @@ func read[T any](ctx context.Context, t kv.Table[T], key kv.Key) (T, kv.Version,
 	return rec, version, err
 }
 
+// drop removes a record, or returns ErrNotFound.
+func drop[T any](ctx context.Context, t kv.Table[T], key kv.Key) error {
+	return again(ctx, func() error {
+		_, version, err := read(ctx, t, key)
+		if err != nil {
+			return err
+		}
+		return t.Delete(ctx, key, version)
+	})
+}
+
 // update changes a record, or returns ErrNotFound. change may be called again
 // when somebody else was faster; its error ends the update.
 func update[T any](ctx context.Context, t kv.Table[T], key kv.Key, change func(*T) error) (T, error) {

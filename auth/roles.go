@@ -213,23 +213,13 @@ func (s *Service) DeleteRole(ctx context.Context, name string) error {
 	}
 	// The role goes first: from then on it grants nothing, whoever still
 	// names it.
-	if err := s.removeRole(ctx, name); err != nil {
+	if err := drop(ctx, s.roles(), roleKey(name)); err != nil {
 		return fmt.Errorf("delete role %q: %w", name, err)
 	}
 	if err := s.stripRole(ctx, name); err != nil {
 		return fmt.Errorf("delete role %q from users: %w", name, err)
 	}
 	return s.changed(ctx)
-}
-
-func (s *Service) removeRole(ctx context.Context, name string) error {
-	return again(ctx, func() error {
-		_, version, err := read(ctx, s.roles(), roleKey(name))
-		if err != nil {
-			return err
-		}
-		return s.roles().Delete(ctx, roleKey(name), version)
-	})
 }
 
 // stripRole takes a role that is gone from its users, so that they don't have

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -36,6 +37,9 @@ type Options struct {
 	// AdminPassword is given to the user admin on the first start; "": one is
 	// generated. Later starts leave the user as it is.
 	AdminPassword Secret
+	// Log is told why the directory or a provider could not be asked. nil:
+	// nobody is.
+	Log *slog.Logger
 	// Cost of passwords hashed from now on; zero: [DefaultCost].
 	Cost Cost
 	// Parallel is how many passwords are hashed at once, each in Cost.Memory.
@@ -63,6 +67,8 @@ type Service struct {
 	uses     *uses               // of API tokens
 	checks   singleflight.Group  // of passwords, by fingerprint
 	lockout  *lockout
+	asking   chan struct{} // holds one element per question to the directory
+	log      *slog.Logger
 
 	loaded    atomic.Pointer[snapshot]
 	loading   sync.Mutex // held while loaded is being replaced
@@ -79,6 +85,10 @@ func Open(o Options) (*Service, error) {
 	s := &Service{
 		kv: o.KV, now: o.Now, random: o.Random, notify: o.Notify, sealer: o.Sealer,
 		peer: o.Peer, expiry: o.Expiry, adminPassword: o.AdminPassword,
+		log: o.Log, asking: make(chan struct{}, atDirectoryOnce),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
 	}
 	if s.now == nil {
 		s.now = time.Now

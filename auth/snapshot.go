@@ -18,6 +18,12 @@ type snapshot struct {
 	// what all of them must have.
 	tokens map[string]*apiToken
 	stamp  string
+	ldap   *loadedLDAP // nil: there is no directory
+}
+
+// homeless tells whether nobody who knows the user is asked any more.
+func (s *snapshot) homeless(u *user) bool {
+	return u.record.Source == directory && s.ldap == nil
 }
 
 // user is a user with its rights worked out.
@@ -70,6 +76,9 @@ func (s *Service) Load(ctx context.Context) error {
 	var err error
 	if snap.keys, snap.stamp, err = s.loadKeys(ctx); err != nil {
 		return fmt.Errorf("load signing keys: %w", err)
+	}
+	if snap.ldap, err = s.loadLDAP(ctx); err != nil {
+		return fmt.Errorf("load the LDAP settings: %w", err)
 	}
 	if snap.roles, err = s.loadRoles(ctx); err != nil {
 		return fmt.Errorf("load roles: %w", err)

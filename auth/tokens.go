@@ -220,20 +220,10 @@ func (s *Service) DeleteToken(ctx context.Context, by Identity, id string) error
 	if t == nil || t.record.User != by.Name && !by.Admin() {
 		return fmt.Errorf("token %q: %w", id, ErrNotFound)
 	}
-	if err := s.dropToken(ctx, id); err != nil {
+	if err := drop(ctx, s.apiTokens(), tokenKey(id)); err != nil {
 		return fmt.Errorf("delete token %q: %w", id, err)
 	}
 	return s.changed(ctx)
-}
-
-func (s *Service) dropToken(ctx context.Context, id string) error {
-	return again(ctx, func() error {
-		_, version, err := read(ctx, s.apiTokens(), tokenKey(id))
-		if err != nil {
-			return err
-		}
-		return s.apiTokens().Delete(ctx, tokenKey(id), version)
-	})
 }
 
 // Run writes down what is noted in between and removes tokens that were

@@ -189,6 +189,9 @@ func (s *Service) planChange(ctx context.Context, old *userRecord, c UserChange)
 	var roles []string
 	var err error
 	if c.Roles != nil {
+		if old.Source != builtin && old.Source != service {
+			return nil, invalid("roles", "come from the user's groups")
+		}
 		if roles, err = checkRoles(*c.Roles, s.snapshot()); err != nil {
 			return nil, err
 		}

@@ -221,6 +221,9 @@ func TestUserOfAnotherSource(t *testing.T) {
 	if _, err := s.UpdateUser(ctx, "dora", UserChange{Password: ptr(Secret("secret2"))}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("set the password: %v", err)
 	}
+	if _, err := s.UpdateUser(ctx, "dora", UserChange{Roles: &[]string{"admin"}}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("set the roles: %v", err)
+	}
 }
 
 // However many administrators leave at once, on however many nodes, one stays.

@@ -102,7 +102,8 @@ install_versitygw() {
 install_debian() {
 	dir="what the distribution has"
 	missing=
-	for pair in gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev; do
+	PATH=$PATH:/usr/sbin
+	for pair in slapd:slapd gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev; do
 		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 	done
 	[ -n "$missing" ] || return 0

@@ -51,7 +51,7 @@ const (
 var Expiring = []string{"t/", "i/", "l/", "w/"}
 
 // Config names a configuration document of a kind: repo, store, user, role,
-// setting, key, dead, name, signing, token, webhook.
+// setting, key, dead, name, signing, token, identity, webhook.
 func Config(kind, id string) Key { return Key{"cfg/" + kind, id} }
 
 // ConfigPartition holds all documents of a kind.

@@ -84,7 +84,7 @@ func (n *node) open(ctx context.Context) (err error) {
 	n.auth, err = auth.Open(auth.Options{
 		KV: n.kv, Now: wallClock, Notify: changed, Sealer: authSealer(sealer), Peer: n.origin.Client,
 		Expiry:        func() time.Duration { return time.Duration(n.registry.Settings().JWTExpiry) * time.Second },
-		AdminPassword: auth.Secret(n.config.AdminPassword),
+		AdminPassword: auth.Secret(n.config.AdminPassword), Log: n.log,
 	})
 	if err != nil {
 		return err

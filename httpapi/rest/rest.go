@@ -104,6 +104,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.signingKeys()
 	a.stores()
 	a.settings()
+	a.directory()
 	a.events()
 	a.webhooks()
 	return a.huma, nil
