@@ -68,6 +68,13 @@ var routeTable = map[string]need{
 	"POST /api/v1/stores/{name}/check":            administer,
 	"GET /api/v1/stores/{name}/browse":            administer,
 	"GET /api/v1/events/stream":                   login,
+	"GET /api/v1/webhooks":                        administer,
+	"POST /api/v1/webhooks":                       administer,
+	"GET /api/v1/webhooks/{id}":                   administer,
+	"PUT /api/v1/webhooks/{id}":                   administer,
+	"DELETE /api/v1/webhooks/{id}":                administer,
+	"POST /api/v1/webhooks/{id}/test":             administer,
+	"GET /api/v1/webhooks/{id}/deliveries":        administer,
 
 	"GET /api/v1/repositories":                                public,
 	"POST /api/v1/repositories":                               administer,

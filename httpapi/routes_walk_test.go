@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,9 @@ import (
 	"granary/events"
 	"granary/formats"
 	"granary/httpapi/requestpath"
+	"granary/kv/mem"
 	"granary/repo/config"
+	"granary/webhook"
 )
 
 // caller is somebody who sends a request, and what of the table that one may
@@ -149,7 +152,24 @@ func routeRig(t *testing.T) *rig {
 }
 
 // withEverything makes the surface have every optional route.
-func withEverything(c *Config) { c.REST.Events = events.New(events.Config{}) }
+func withEverything(c *Config) {
+	c.REST.Events = events.New(events.Config{})
+	c.REST.Webhooks = webhook.New(webhook.Config{KV: mem.New(mem.Options{}), Registry: c.REST.Registry})
+}
+
+// TestEveryOptionalRoute: an optional part of the REST surface that
+// withEverything leaves out would have routes that TestRoutes never sees.
+func TestEveryOptionalRoute(t *testing.T) {
+	newRig(t, withEverything, func(c *Config) {
+		v := reflect.ValueOf(c.REST)
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			if k := v.Field(i).Kind(); (k == reflect.Pointer || k == reflect.Interface || k == reflect.Func) && v.Field(i).IsNil() && name != "StoreUsage" {
+				t.Errorf("rest.Config.%s: set it in withEverything, and add its routes to routeTable", name)
+			}
+		}
+	})
+}
 
 // statusOf sends a request and returns the status. It ends with the header:
 // some answers go on for ever.
