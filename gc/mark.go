@@ -1,6 +1,7 @@
 package gc
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +38,10 @@ func (w *worker) mark(ctx context.Context, part string, batch, pass int) error {
 	}
 	m := &marker{worker: w, content: map[string]*filter.Set{}, ids: map[string]*filter.Set{}, first: pass == 0}
 	m.from, m.to = w.round.group(pass)
-	for _, s := range p.Spans {
+	spans := p.Spans[w.skipped(part):]
+	for i, s := range spans {
 		if err := m.span(ctx, s); err != nil {
+			w.interrupted(part, len(p.Spans)-len(spans)+i)
 			return err
 		}
 	}
@@ -256,7 +259,11 @@ func (w *worker) storeFilter(ctx context.Context, store string, s *filter.Set, f
 	if err != nil {
 		return "", err
 	}
-	if err = s.Write(out, string(id), from, to); err == nil {
+	buffered := bufio.NewWriterSize(out, 256<<10)
+	if err = s.Write(buffered, string(id), from, to); err == nil {
+		err = buffered.Flush()
+	}
+	if err == nil {
 		err = out.Commit(ctx)
 	}
 	if err != nil {

@@ -61,6 +61,7 @@ type Set struct {
 	Params
 	filters [Prefixes]*bloom.BloomFilter // nil: empty
 	buf     []byte
+	hasher  *blake3.Hasher
 }
 
 // New returns an empty set.
@@ -147,8 +148,15 @@ func (s *Set) Merge(r io.Reader, object string, prefix byte) error {
 }
 
 func (s *Set) sum(object string, prefix byte, bits []byte) []byte {
-	h := blake3.New()
-	fmt.Fprintf(h, "%q %02x %x %d %d ", object, prefix, s.Salt, s.Bits, s.Hashes)
-	h.Write(bits) //nolint:errcheck // hash.Hash never returns an error
+	if s.hasher == nil {
+		s.hasher = blake3.New()
+	}
+	h := s.hasher
+	h.Reset()
+	about := binary.LittleEndian.AppendUint64(nil, uint64(len(object)))
+	about = append(append(about, object...), prefix)
+	about = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(about, s.Bits), s.Hashes)
+	h.Write(append(about, s.Salt...)) //nolint:errcheck // hash.Hash never returns an error
+	h.Write(bits)                     //nolint:errcheck // as above
 	return h.Sum(nil)[:sumSize]
 }
