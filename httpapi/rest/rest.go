@@ -106,6 +106,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.settings()
 	a.events()
 	a.webhooks()
+	a.backup()
 	return a.huma, nil
 }
 
