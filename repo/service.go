@@ -17,6 +17,7 @@ import (
 	"granary/repo/config"
 	"granary/repo/record"
 	"granary/repo/refs"
+	"granary/repo/sessions"
 	"granary/repo/upstream"
 )
 
@@ -79,6 +80,7 @@ type Service struct {
 	fills   fills
 	docs    documents
 	ages    *otter.Cache[string, time.Time] // of releases at upstreams, by repository and release
+	uploads *sessions.Store
 	rings   rings
 	pasts   pasts
 
@@ -137,6 +139,7 @@ func New(c Config) (*Service, error) {
 	if s.ages, err = otter.New(&otter.Options[string, time.Time]{MaximumSize: maxAges}); err != nil {
 		return nil, fmt.Errorf("make the cache of ages: %w", err)
 	}
+	s.uploads = &sessions.Store{KV: c.KV, Now: c.Now}
 	s.fills.running = map[string]*fill{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
