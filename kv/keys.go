@@ -30,8 +30,10 @@ import (
 //	u/<repo>/<2 hex>         <uuid>//<part>           its parts
 //	n                        <node id>                node
 //	l/<2 hex>                <name>                   lease
-//	k/open, k/done           <task id>                task
-//	k/<task id>              <shard>                  task shard
+//	k/open                   <slot>                   task that is not over; one per slot
+//	k/done                   <task id>                task that is over
+//	k/last                   <slot>                   when a task of the slot was last started
+//	k/<task id>              <plan>/<number>          task shard, of the plan of that epoch
 //	w/<webhook>/open, …/done <delivery id>            what a webhook is to be told, and was; expiring
 //	c/<repo>                 <node id>, base          counters
 //	g                        round, dry, <repo>       the collector's last round; drains of deleted repositories
@@ -280,3 +282,31 @@ func RoundPart(round, part string) Key { return Key{RoundPartition(round), part}
 
 // RoundPartition holds the parts of a round.
 func RoundPartition(round string) string { return "g/" + round }
+
+// The partitions of tasks, see package cluster/task.
+const (
+	OpenTasks = "k/open"
+	DoneTasks = "k/done"
+)
+
+// OpenTask names the task of a slot that is not over.
+func OpenTask(slot string) Key { return Key{OpenTasks, slot} }
+
+// DoneTask names a task that is over.
+func DoneTask(id string) Key { return Key{DoneTasks, id} }
+
+// LastTask names the note of when a slot's task was last started.
+func LastTask(slot string) Key { return Key{"k/last", slot} }
+
+// TaskShards is the partition of a task's shards.
+func TaskShards(id string) string { return "k/" + id }
+
+// TaskShard names shard number i of a task's plan.
+func TaskShard(id string, plan uint64, i int) Key {
+	return Key{TaskShards(id), fmt.Sprintf("%016x/%08d", plan, i)}
+}
+
+// PlanRange bounds the shards of one plan.
+func PlanRange(plan uint64) (from, to string) {
+	return fmt.Sprintf("%016x/", plan), fmt.Sprintf("%016x0", plan)
+}

@@ -11,6 +11,7 @@ import (
 
 	"granary/auth"
 	"granary/cluster"
+	"granary/cluster/task"
 	"granary/events"
 	"granary/formats"
 	"granary/formats/all"
@@ -36,6 +37,7 @@ type node struct {
 	records  *record.Store
 	upstream *upstream.Client
 	repos    *repo.Service
+	tasks    *task.Service
 	origin   *origin.Policy
 	feed     *events.Feed
 	hooks    *webhook.Sender
@@ -127,8 +129,10 @@ func (n *node) openRepositories(embedded bool) error {
 	if !embedded {
 		c.Leases, c.Writable = n.member, n.member.WriteReady
 	}
-	n.repos, err = repo.New(c)
-	return err
+	if n.repos, err = repo.New(c); err != nil {
+		return err
+	}
+	return n.openTasks()
 }
 
 // committed is told of what clients have written here.
@@ -176,6 +180,7 @@ func (n *node) background() {
 	n.work.Go(func() { n.records.Run(ctx) })
 	n.work.Go(func() { n.feed.Run(ctx) })
 	n.work.Go(func() { n.hooks.Run(ctx) })
+	n.work.Go(func() { n.tasks.Run(ctx) })
 	n.work.Go(func() { n.rotateKeys(ctx) })
 	n.work.Go(func() {
 		n.auth.Run(ctx, func(err error) { n.log.Warn("keep API tokens", "error", err) })
@@ -232,11 +237,11 @@ func (n *node) rotateKeys(ctx context.Context) {
 // close ends background work and closes what was opened, in the other order.
 func (n *node) close(ctx context.Context) error {
 	var errs []error
+	n.stop()
+	n.work.Wait() // tasks use the repositories
 	if n.repos != nil {
 		errs = append(errs, n.repos.Close(ctx))
 	}
-	n.stop()
-	n.work.Wait()
 	if n.records != nil {
 		errs = append(errs, n.records.Close(ctx))
 	}
