@@ -40,6 +40,7 @@ type Repositories interface {
 	Snapshot(ctx context.Context, repository, name, by string) (*repo.Snapshot, error)
 	Snapshots(ctx context.Context, repository string) ([]*repo.Snapshot, error)
 	DeleteSnapshot(ctx context.Context, repository, name string) error
+	Copies
 }
 
 // Config is what the routes need.
@@ -57,6 +58,9 @@ type Config struct {
 	// Events is told where the state comes from, and followed by clients; who
 	// made it runs it. Optional.
 	Events *events.Feed
+	// Tasks are started and shown; without them there are no such routes.
+	// Optional.
+	Tasks Tasks
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
 }
@@ -101,6 +105,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.stores()
 	a.settings()
 	a.events()
+	a.jobs()
 	a.webhooks()
 	return a.huma, nil
 }
