@@ -6,6 +6,8 @@ import (
 	"granary/cluster/task"
 	"granary/gc/audit"
 	"granary/gc/rebuild"
+	"granary/gc/retention"
+	"granary/repo/jobs"
 )
 
 // openTasks prepares the work that nodes share.
@@ -19,16 +21,21 @@ func (n *node) openTasks() (err error) {
 
 // kinds lists every kind of task.
 func (n *node) kinds() []task.Kind {
-	return []task.Kind{
+	kinds := []task.Kind{
 		audit.New(audit.Config{
 			KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs, Remove: n.repos.RemoveRecord,
 			Now: wallClock, Rate: n.config.AuditRate,
 		}),
 		&rebuild.Kind{Registry: n.registry, Records: n.records, Now: wallClock},
+		retention.NewKind(&retention.Planner{Repositories: n.repos, Records: n.records, Now: wallClock}, n.registry),
 	}
+	return append(kinds, jobs.Kinds(n.repos, n.registry)...)
 }
 
 // periodic lists what is started without being asked for.
 func (n *node) periodic() []task.Periodic {
-	return nil
+	return []task.Periodic{
+		{Kind: jobs.HistoryKind, Due: task.Every(func() time.Duration { return jobs.HistoryEvery }, wallClock)},
+		{Kind: retention.KindName, Due: retention.Due(n.registry, wallClock)},
+	}
 }

@@ -43,6 +43,7 @@ type Repositories interface {
 	SigningKeys(ctx context.Context, repository string) ([]repo.SigningKey, error)
 	RotateSigningKey(ctx context.Context, repository string, n repo.NewKey) (repo.SigningKey, error)
 	EndSigningKey(ctx context.Context, repository, fingerprint string) error
+	Copies
 }
 
 // Config is what the routes need.
@@ -113,6 +114,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.events()
 	a.tasks()
 	a.cluster()
+	a.jobs()
 	a.webhooks()
 	a.backup()
 	return a.huma, nil
