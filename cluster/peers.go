@@ -115,9 +115,10 @@ func (n *Node) alive(p *peer) bool { return n.silence(p) < n.c.Dead }
 // Info is what is known of a node.
 type Info struct {
 	ID      string
-	Version string    // of its binary
-	Started time.Time // by its own clock
-	Epoch   uint64    // of the configuration that it has loaded
+	Version string        // of its binary
+	Started time.Time     // by its own clock
+	Uptime  time.Duration // by the clock of its last beat
+	Epoch   uint64        // of the configuration that it has loaded
 	Silent  time.Duration
 	Alive   bool
 	Self    bool
@@ -131,13 +132,13 @@ func (n *Node) Nodes(ctx context.Context) ([]Info, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := []Info{{
-		ID: n.status.id, Version: n.c.Version, Started: n.clock.start.UTC(), Epoch: n.loaded.number,
+		ID: n.status.id, Version: n.c.Version, Started: n.clock.start.UTC(), Epoch: n.loaded.number, Uptime: n.c.Now().Sub(n.clock.start),
 		Silent: n.clock.since(n.status.beat), Alive: true, Self: true,
 	}}
 	for id, p := range n.peers {
 		all = append(all, Info{
 			ID: id, Version: p.record.Version, Started: time.UnixMilli(p.record.Started).UTC(), Epoch: p.record.Epoch,
-			Silent: n.silence(p), Alive: n.alive(p),
+			Uptime: time.UnixMicro(p.record.Wall).Sub(time.UnixMilli(p.record.Started)) + n.silence(p), Silent: n.silence(p), Alive: n.alive(p),
 		})
 	}
 	slices.SortFunc(all, func(a, b Info) int { return cmp.Compare(a.ID, b.ID) })

@@ -251,6 +251,15 @@ func Lease(name string) Key {
 	return Key{fmt.Sprintf("l/%02x", h.Sum32()&0xff), name}
 }
 
+// LeasePartitions are all that leases lie in.
+func LeasePartitions() []string {
+	out := make([]string, 256)
+	for i := range out {
+		out[i] = fmt.Sprintf("l/%02x", i)
+	}
+	return out
+}
+
 // Counter names a node's share of a repository's counters.
 func Counter(repo, node string) Key { return Key{CounterPartition(repo), node} }
 

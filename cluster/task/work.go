@@ -26,6 +26,7 @@ type Work struct {
 
 	s       *Service
 	key     kv.Key
+	plan    uint64
 	record  shardRecord
 	version kv.Version
 	lost    bool
@@ -73,4 +74,18 @@ func (w *Work) Log(ctx context.Context, message string) error {
 		rec.log(w.s.c.Now(), message)
 		return nil
 	})
+}
+
+// Others reads the state of all of the task's shards, in the order of the plan.
+// Closed ones do not change any more.
+func (w *Work) Others(ctx context.Context) ([]ShardState, error) {
+	from, to := kv.PlanRange(w.plan)
+	var out []ShardState
+	for row, err := range w.s.shardTable().Query(ctx, kv.TaskShards(w.Task.ID), from, to, kv.Consistent) {
+		if err != nil {
+			return nil, fmt.Errorf("read the shards of task %s: %w", w.Task.ID, err)
+		}
+		out = append(out, row.Value.shardState())
+	}
+	return out, nil
 }

@@ -138,7 +138,7 @@ func (s *Service) advance(ctx context.Context, k Kind, f found) error {
 	}
 	q := &queue{rows: free}
 	for range min(room, len(free)) {
-		s.begin(ctx, f.ID, serving, func(ctx context.Context) { s.serve(ctx, k, f.task(), q) })
+		s.begin(ctx, f.ID, serving, func(ctx context.Context) { s.serve(ctx, k, f.record, q) })
 	}
 	return nil
 }
@@ -282,7 +282,7 @@ func (q *queue) next() (kv.Row[shardRecord], bool) {
 }
 
 // serve does shards until the queue is empty.
-func (s *Service) serve(ctx context.Context, k Kind, t Task, q *queue) {
+func (s *Service) serve(ctx context.Context, k Kind, of record, q *queue) {
 	closed := false
 	for ctx.Err() == nil {
 		row, ok := q.next()
@@ -292,7 +292,7 @@ func (s *Service) serve(ctx context.Context, k Kind, t Task, q *queue) {
 		if !s.reserve(row.Key) {
 			continue
 		}
-		ended, delay := s.shard(ctx, k, t, row)
+		ended, delay := s.shard(ctx, k, &of, row)
 		s.release(row.Key, delay)
 		closed = closed || ended
 	}
@@ -303,8 +303,8 @@ func (s *Service) serve(ctx context.Context, k Kind, t Task, q *queue) {
 
 // shard claims one and does it. It tells whether the shard is closed, and how
 // long to keep away from it if not.
-func (s *Service) shard(ctx context.Context, k Kind, t Task, row kv.Row[shardRecord]) (closed bool, delay time.Duration) {
-	rec := row.Value
+func (s *Service) shard(ctx context.Context, k Kind, of *record, row kv.Row[shardRecord]) (closed bool, delay time.Duration) {
+	rec, t := row.Value, of.task()
 	if rec.Claim.Node != "" && rec.Claim.Node != s.c.Members.ID() {
 		s.c.Log.InfoContext(ctx, "take a shard over", "task", t.ID, "kind", t.Kind, "shard", rec.Shard, "from", rec.Claim.Node)
 	}
@@ -319,7 +319,7 @@ func (s *Service) shard(ctx context.Context, k Kind, t Task, row kv.Row[shardRec
 	}
 	w := &Work{
 		Task: &t, Shard: rec.Shard, Cursor: rec.Cursor, Result: rec.Result, Progress: rec.Progress, Epoch: rec.Claim.Epoch,
-		s: s, key: row.Key, record: rec, version: version,
+		s: s, key: row.Key, plan: of.Plan, record: rec, version: version,
 	}
 	err = k.Run(ctx, w)
 	return s.settle(ctx, w, err)

@@ -38,6 +38,9 @@ type Config struct {
 	TrustedProxies []string `koanf:"trusted_proxies" json:"trusted_proxies"`
 	// ShutdownTimeout is what running requests get after SIGTERM.
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" json:"shutdown_timeout"`
+	// AuditRate bounds what this node reads for audits, in bytes a second; 0 is
+	// no bound.
+	AuditRate int64 `koanf:"audit_rate" json:"audit_rate"`
 	// MetricsListen serves /metrics without a login at an address of its own.
 	// Optional: /metrics on the main address needs a login.
 	MetricsListen string `koanf:"metrics_listen" json:"metrics_listen"`
@@ -102,7 +105,7 @@ type InitializationConfig struct {
 
 func defaults() Config {
 	return Config{
-		Data: "./data", ShutdownTimeout: 15 * time.Second, LogLevel: "info",
+		Data: "./data", ShutdownTimeout: 15 * time.Second, AuditRate: 64 << 20, LogLevel: "info",
 		HTTP: HTTPConfig{Listen: ":8080"},
 		KV: KVConfig{Type: "pebble", DynamoDB: DynamoDBConfig{
 			Table: "granary", Region: "us-east-1", MaxRetries: 10, ConnectTimeout: 3 * time.Second, ReadTimeout: 5 * time.Second,

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"granary/cluster/task"
+	"granary/gc/audit"
+	"granary/gc/rebuild"
 )
 
 // openTasks prepares the work that nodes share.
@@ -17,7 +19,13 @@ func (n *node) openTasks() (err error) {
 
 // kinds lists every kind of task.
 func (n *node) kinds() []task.Kind {
-	return nil
+	return []task.Kind{
+		audit.New(audit.Config{
+			KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs, Remove: n.repos.RemoveRecord,
+			Now: wallClock, Rate: n.config.AuditRate,
+		}),
+		&rebuild.Kind{Registry: n.registry, Records: n.records, Now: wallClock},
+	}
 }
 
 // periodic lists what is started without being asked for.

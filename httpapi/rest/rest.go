@@ -60,6 +60,11 @@ type Config struct {
 	// Events is told where the state comes from, and followed by clients; who
 	// made it runs it. Optional.
 	Events *events.Feed
+	// Tasks are started and shown; without them there are no such routes.
+	// Optional.
+	Tasks Tasks
+	// Members tells of the nodes. Optional.
+	Members Members
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
 }
@@ -106,6 +111,8 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.settings()
 	a.directory()
 	a.events()
+	a.tasks()
+	a.cluster()
 	a.webhooks()
 	return a.huma, nil
 }
@@ -138,6 +145,7 @@ type operation struct {
 	status                    int // of success; 0 is 200
 	reads                     reflect.Type
 	tag                       string
+	bodyless                  bool // the body may be absent
 }
 
 // register adds a route. A handler's error is answered by the error table.
@@ -158,7 +166,7 @@ func register[I, O any](a *api, o operation, h func(ctx context.Context, x *exch
 		// Afterwards, because huma would read the body itself.
 		schema := a.registry.Schema(o.reads, true, o.id+"-request")
 		method(a.huma.OpenAPI().Paths[op.Path], o.method).RequestBody = &huma.RequestBody{
-			Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
+			Required: !o.bodyless, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
 		}
 	}
 }
