@@ -156,6 +156,7 @@ func routeRig(t *testing.T) *rig {
 func withEverything(c *Config) {
 	c.REST.Events = events.New(events.Config{})
 	c.REST.Webhooks = webhook.New(webhook.Config{KV: mem.New(mem.Options{}), Registry: c.REST.Registry})
+	c.REST.Tasks, c.REST.Members = idleTasks(), alone{}
 }
 
 // TestEveryOptionalRoute: an optional part of the REST surface that

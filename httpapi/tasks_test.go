@@ -13,6 +13,8 @@ import (
 
 	"granary/cluster"
 	"granary/cluster/task"
+	"granary/kv/mem"
+	"granary/repo"
 )
 
 // slowKind is a kind whose shards end when they are told to.
@@ -54,23 +56,45 @@ type silent struct{ error }
 func (silent) Error() string   { return "" }
 func (s silent) Unwrap() error { return s.error }
 
+// alone is a cluster without nodes.
+type alone struct{}
+
+func (alone) ID() string                                          { return "alone" }
+func (alone) Nodes(context.Context) ([]cluster.Info, error)       { return nil, nil }
+func (alone) Leases(context.Context) ([]cluster.LeaseInfo, error) { return nil, nil }
+func (alone) Lease(context.Context, string, time.Duration) (func(), error) {
+	return nil, cluster.ErrHeld
+}
+
+// idleTasks are tasks that nobody works on.
+func idleTasks() *task.Service {
+	s, err := task.New(task.Config{KV: mem.New(mem.Options{}), Members: alone{}})
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 func newTaskRig(t *testing.T) (*rig, *slowKind, *task.Service) {
 	t.Helper()
 	check := &slowKind{"check", make(chan struct{})}
+	var member *cluster.Node
 	var service *task.Service
-	r := newRig(t, func(c *Config) {})
-	member, err := cluster.Join(t.Context(), cluster.Config{KV: r.KV, Version: "1.2.3", Embedded: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	service, err = task.New(task.Config{
-		KV: r.KV, Members: member, Poll: 20 * time.Millisecond,
-		Kinds: []task.Kind{check, &slowKind{"rebuild_dir_entries", check.end}, &refusingKind{slowKind{"blob_gc", nil}}},
+	r := newRig(t, func(c *Config) {
+		store := c.REST.Repositories.(*repo.Service).KV
+		var err error
+		if member, err = cluster.Join(t.Context(), cluster.Config{KV: store, Version: "1.2.3", Embedded: true}); err != nil {
+			t.Fatal(err)
+		}
+		service, err = task.New(task.Config{
+			KV: store, Members: member, Poll: 20 * time.Millisecond,
+			Kinds: []task.Kind{check, &slowKind{"rebuild_dir_entries", check.end}, &refusingKind{slowKind{"blob_gc", nil}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.REST.Tasks, c.REST.Members = service, member
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.again(func(c *Config) { c.REST.Tasks, c.REST.Members = service, member })
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); service.Run(ctx) }()
@@ -112,7 +136,7 @@ func TestTasks(t *testing.T) {
 	if d := cmp.Diff(map[string]any{"type": "check"}, got["kind"]); d != "" {
 		t.Errorf("kind %s", d)
 	}
-	r.do("admin", "POST", tasksPath+"/check", nil).status(409).code("CONFLICT")
+	r.do("admin", "POST", tasksPath+"/check", nil).fails(409, "CONFLICT", "already running")
 	got = r.until(tasksPath+"/"+id, func(m map[string]any) bool { return m["progress"].(map[string]any)["total_blobs"] != 0.0 })
 	if d := cmp.Diff(map[string]any{
 		"total_repos": 0.0, "completed_repos": 0.0, "total_blobs": 5.0, "checked_blobs": 2.0, "failed_blobs": 0.0, "bytes_read": 0.0,
@@ -134,9 +158,8 @@ func TestTasks(t *testing.T) {
 		t.Errorf("nodes %v", nodes)
 	}
 	close(check.end)
-	text := ""
 	got = r.until(tasksPath+"/"+id, func(m map[string]any) bool { return m["status"] == "completed" })
-	text = r.do("admin", "GET", tasksPath+"/"+id, nil).status(200).text
+	text := r.do("admin", "GET", tasksPath+"/"+id, nil).status(200).text
 	result := got["result"].(map[string]any)
 	if d := cmp.Diff(map[string]any{"dry_run": true, "verify_blob_hashes": true}, result["params"]); d != "" || result["type"] != "check" || got["summary"] != "all well" {
 		t.Errorf("over: %v %s", got, d)
