@@ -33,7 +33,10 @@ type rig struct {
 	store string // id
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB) *rig { return newRigOn(t, nil) }
+
+// newRigOn puts something between the service and its key-value store.
+func newRigOn(t testing.TB, wrap func(kv.Store) kv.Store) *rig {
 	t.Helper()
 	r := &rig{t: t}
 	var clock *repotest.Clock
@@ -45,7 +48,7 @@ func newRig(t testing.TB) *rig {
 	}
 	r.blobs = blobmem.New(blobmem.Config{Now: now, Report: t.Errorf})
 	r.Rig = repotest.New(t, repotest.Options{
-		Blobs: r.blobs,
+		Blobs: r.blobs, Wrap: wrap,
 		Formats: func(now func() time.Time) []formats.Format {
 			return []formats.Format{raw.New(), golang.New(now)}
 		},
@@ -231,4 +234,19 @@ func (r *rig) there(id blob.ID) bool {
 		r.t.Fatal(err)
 	}
 	return err == nil
+}
+
+// hook is a store that does something before a record is written.
+type hook struct {
+	kv.Store
+	before func(kv.Key)
+}
+
+func (h *hook) Traits() kv.Traits { return kv.TraitsOf(h.Store) }
+
+func (h *hook) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
+	if h.before != nil {
+		h.before(item.Key)
+	}
+	return h.Store.PutIf(ctx, item, old)
 }

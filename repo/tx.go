@@ -217,9 +217,8 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 	if err != nil {
 		return rec, fmt.Errorf("%s/%s: %w", t.repo.Name, where, err)
 	}
-	if held != nil && !out.Same {
-		if err := t.service.Refs.Confirm(ctx, *held); err != nil {
-			err = t.service.undo(ctx, t.repo, p.rec.Scope, p.rec.Name, out, err)
+	if held != nil {
+		if err := t.service.confirm(ctx, t.repo, p.rec.Scope, p.rec.Name, *held, out); err != nil {
 			return rec, fmt.Errorf("keep the content of %s/%s: %w", t.repo.Name, where, err)
 		}
 	}

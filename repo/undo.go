@@ -11,16 +11,52 @@ import (
 	"granary/repo/refs"
 )
 
-// undo takes back a record that was written after its content had been
-// collected: one whose writer was slower than two rounds. What it replaced holds
-// again. It returns err, with what went wrong besides; any other error than
-// refs.ErrGone leaves the record, for its content is there.
-func (s *Service) undo(ctx context.Context, r *repository, scope, name string, out record.Outcome, err error) error {
-	if !errors.Is(err, refs.ErrGone) || out.Same {
+// confirm is called when a record that names held content has been written, or
+// was found to be there, and before that is acknowledged. If the content has
+// another blob by now the record is made to name that. If it is gone, since the
+// writer was slower than two rounds of the collector, a record of ours is taken
+// back; one that was there already is another writer's, who does so itself.
+func (s *Service) confirm(ctx context.Context, r *repository, scope, name string, held refs.Held, out record.Outcome) error {
+	err := s.Refs.Confirm(ctx, held)
+	if err != nil && !errors.Is(err, refs.ErrGone) {
 		return err
 	}
+	if err == nil && (!out.Same || out.Record.Blob == held.Blob) {
+		return nil
+	}
+	now, use := s.Refs.Use(ctx, held.Store, held.Hash)
+	switch {
+	case use == nil:
+		return s.restate(ctx, r, scope, name, out, now)
+	case !errors.Is(use, refs.ErrNotFound) && !errors.Is(use, refs.ErrLost):
+		return use
+	case out.Same:
+		return fmt.Errorf("%w: %w", refs.ErrGone, use)
+	}
+	return s.undo(ctx, r, scope, name, out, fmt.Errorf("%w: %w", refs.ErrGone, use))
+}
+
+// restate makes a record name the blob that its content has now, so that nobody
+// who knows the old one takes the record back. Without history: it is the same
+// record.
+func (s *Service) restate(ctx context.Context, r *repository, scope, name string, out record.Outcome, now refs.Held) error {
+	rec := out.Record
+	if rec.Blob == now.Blob || rec.Blob == "" {
+		return nil
+	}
+	rec.Store, rec.Blob = now.Store, now.Blob
+	_, err := s.Records.Update(ctx, r.space, scope, name, out.Version, rec)
+	if errors.Is(err, kv.ErrConflict) && !out.Same {
+		return nil // ours has been replaced or deleted since
+	}
+	return err
+}
+
+// undo takes back a record whose content is gone. What it replaced holds again.
+// It returns err, with what went wrong besides.
+func (s *Service) undo(ctx context.Context, r *repository, scope, name string, out record.Outcome, err error) error {
 	ours := func(now *record.Record) bool {
-		return now != nil && now.Nonce == out.Record.Nonce && now.Since == out.Record.Since
+		return now != nil && now.Nonce == out.Record.Nonce && now.Since == out.Record.Since && now.Blob == out.Record.Blob
 	}
 	if old := out.Replaced; old != nil && s.hasContent(ctx, *old) == nil {
 		_, again := s.Records.Put(ctx, r.space, scope, name, *old, func(now *record.Record) (record.Verdict, error) {

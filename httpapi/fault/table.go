@@ -19,6 +19,7 @@ import (
 	"granary/kv"
 	"granary/repo"
 	"granary/repo/config"
+	"granary/repo/refs"
 	"granary/repo/upstream"
 )
 
@@ -114,6 +115,7 @@ var table = []struct {
 	{ErrNotReady, 503, Unavailable, ""},
 	{kv.ErrThrottled, 429, RateLimited, "the store asks to slow down"},
 	{kv.ErrUnknown, 503, Storage, "the store did not answer; the request may be repeated"},
+	{refs.ErrGone, 503, Storage, "the upload took too long for its content to be kept; the request may be repeated"},
 	{kv.ErrConflict, 503, Storage, "too many changes at once; the request may be repeated"},
 	{kv.ErrTooLarge, 400, BadRequest, "metadata too large"},
 	{kv.ErrInvalid, 400, BadRequest, "a name can't be stored"},
