@@ -19,6 +19,9 @@ type Options struct {
 	// Asked: somebody wants this round now. It looks for objects without a
 	// reference whenever the last look was.
 	Asked bool
+	// Task is the id of the task that does the round; Begin with the id of one
+	// that has begun and is not closed goes on with it. Optional.
+	Task string
 }
 
 // How a mark is divided.
@@ -42,7 +45,11 @@ func (c *Collector) Begin(ctx context.Context, o Options) (*Round, error) {
 	if err != nil {
 		return nil, err
 	}
-	if before != nil && !o.Dry {
+	again, err := c.begun(ctx, o)
+	if err != nil || again.whole {
+		return again.round, err
+	}
+	if before != nil && !o.Dry && again.round == nil {
 		if err := c.early(before); err != nil {
 			return nil, err
 		}
@@ -84,12 +91,31 @@ func (c *Collector) Begin(ctx context.Context, o Options) (*Round, error) {
 	return r, nil
 }
 
+// begun is a round that the same task has begun already: whole if all of its plan
+// is there.
+type begun struct {
+	round *Round
+	whole bool
+}
+
+func (c *Collector) begun(ctx context.Context, o Options) (begun, error) {
+	r, _, err := c.current(ctx, o.Dry)
+	if err != nil || r == nil || o.Task == "" || r.Task != o.Task || r.Closed != 0 {
+		return begun{}, err
+	}
+	if r.Batches == 0 {
+		return begun{r, true}, nil
+	}
+	whole, err := c.closed(ctx, r.ID, planPart(r.Batches-1)) // plans are written in order
+	return begun{r, whole}, err
+}
+
 func (c *Collector) newRound(before *Round, o Options) (*Round, error) {
 	id, err := c.ids.NewID()
 	if err != nil {
 		return nil, err
 	}
-	r := &Round{ID: id, Number: 1, Started: c.Now().UnixNano(), Dry: o.Dry, Passes: 1}
+	r := &Round{ID: id, Number: 1, Started: c.Now().UnixNano(), Dry: o.Dry, Passes: 1, Task: o.Task}
 	if before != nil {
 		r.Number, r.Last, r.LastBucket = before.Number+1, before.closed(), before.LastBucket
 		if before.Bucket && before.Closed != 0 {

@@ -37,6 +37,7 @@ type Round struct {
 
 	Removed int64  `cbor:"14,keyasint,omitempty"` // records deleted or replaced until it began
 	Result  Result `cbor:"15,keyasint"`
+	Task    string `cbor:"16,keyasint,omitempty"` // id of the task that does it
 }
 
 // Swept is a blob store in a round.
