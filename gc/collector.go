@@ -84,25 +84,11 @@ type Collector struct {
 	pace  *rate.Limiter
 	start time.Time // of this process, by its wall clock
 	plant plant     // a fault for tests to plant; none
+	left  sync.Map  // for plantCursor: part → spans that were read
 
 	mu   sync.Mutex
 	seen map[blob.ID]time.Time // when this node first saw a round closed; guarded by mu
 }
-
-// plant is a fault that a test plants in order to see that it is caught.
-type plant uint8
-
-const (
-	plantNone         plant = iota
-	plantGrace              // the grace runs from condemning, not from the end of the sweep
-	plantState              // deletion goes by state, not by the listed version
-	plantCursor             // a mark that is taken over goes on where it was left
-	plantHistoryFirst       // history is read before records
-	plantNoFilter           // a filter that is missing is passed over
-	plantStaleMark          // the mark takes stale reads
-	plantBucket             // the bucket pass goes by references alone
-	plantLate               // a late worker closes its part in the round that is on by then
-)
 
 // burst is how many items are read between two looks at the pace.
 const burst = 256

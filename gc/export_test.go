@@ -1,6 +1,9 @@
 package gc
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Plant is a fault that a test plants.
 type Plant = plant

@@ -37,8 +37,10 @@ func (w *worker) mark(ctx context.Context, part string, batch, pass int) error {
 	}
 	m := &marker{worker: w, content: map[string]*filter.Set{}, ids: map[string]*filter.Set{}, first: pass == 0}
 	m.from, m.to = w.round.group(pass)
-	for _, s := range p.Spans {
+	spans := p.Spans[w.skipped(part):]
+	for i, s := range spans {
 		if err := m.span(ctx, s); err != nil {
+			w.interrupted(part, len(p.Spans)-len(spans)+i)
 			return err
 		}
 	}
