@@ -85,15 +85,11 @@ func (b *bucketeer) load(ctx context.Context, letter int) error {
 		}
 		sweeps = append(sweeps, marked{To: filter.Prefixes, Objects: map[string]blob.ID{b.store.ID: s.Blobs}})
 	}
-	for p := 8 * letter; p < 8*(letter+1); p++ {
-		if err := b.unite(ctx, b.bs, b.marks, p, marks, func(m marked) blob.ID { return m.IDs[b.store.ID] }); err != nil {
-			return err
-		}
-		if err := b.unite(ctx, b.bs, b.refs, p, sweeps, func(m marked) blob.ID { return m.Objects[b.store.ID] }); err != nil {
-			return err
-		}
+	from, to, store := 8*letter, 8*(letter+1), b.store.ID
+	if err := b.unite(ctx, b.bs, b.marks, from, to, marks, func(m marked) blob.ID { return m.IDs[store] }); err != nil {
+		return err
 	}
-	return nil
+	return b.unite(ctx, b.bs, b.refs, from, to, sweeps, func(m marked) blob.ID { return m.Objects[store] })
 }
 
 // last reads what the last look has found.

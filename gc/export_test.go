@@ -34,3 +34,9 @@ var (
 
 // KeptAt is a publication made at a time.
 func KeptAt(made time.Time) Kept { return kept{made: made} }
+
+// Last returns the last round, nil if there was none.
+func (c *Collector) Last(ctx context.Context) (*Round, error) {
+	r, _, err := c.current(ctx, false)
+	return r, err
+}

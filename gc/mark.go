@@ -1,6 +1,7 @@
 package gc
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -258,7 +259,11 @@ func (w *worker) storeFilter(ctx context.Context, store string, s *filter.Set, f
 	if err != nil {
 		return "", err
 	}
-	if err = s.Write(out, string(id), from, to); err == nil {
+	buffered := bufio.NewWriterSize(out, 256<<10)
+	if err = s.Write(buffered, string(id), from, to); err == nil {
+		err = buffered.Flush()
+	}
+	if err == nil {
 		err = out.Commit(ctx)
 	}
 	if err != nil {

@@ -63,7 +63,7 @@ func newWorld(t *testing.T, seed uint64, plant gc.Plant) *world {
 	w.memory = blobmem.New(blobmem.Config{Now: time.Now, Report: w.fail})
 	w.kv = chaos.New(w.mem, chaos.Options{
 		Seed: seed, Stale: 0.3, Lag: 2 * time.Second, Throttle: 0.01, Lost: 0.02, Late: 0.01, Delay: 3 * simGrace,
-		Pause: 0.002, MaxPause: 5 * simGrace, Now: time.Now,
+		Pause: 0.0003, MaxPause: 5 * simGrace, Now: time.Now,
 	})
 	w.blobs = blobchaos.Wrap(w.memory, blobchaos.Config{Seed: seed, Before: 0.01, After: 0.005, Cut: 0.002})
 	reg := w.registry()
@@ -138,7 +138,7 @@ func (w *world) wait() time.Duration {
 	if w.calm {
 		return time.Duration(1 + w.rng.IntN(1000))
 	}
-	return time.Duration(1 + w.rng.IntN(int(20*time.Millisecond)))
+	return time.Duration(1 + w.rng.IntN(int(8*time.Millisecond)))
 }
 
 // node is one life of a process.

@@ -57,10 +57,16 @@ func (w *worker) sweep(ctx context.Context, part string, store Swept, digit int)
 		s.ids = filter.New(store.IDs)
 	}
 	s.out.Lists = map[int]list{}
-	for p := 16 * digit; p < 16*(digit+1); p++ {
-		if err := s.prefix(ctx, p); err != nil {
+	needed, from, to := filter.New(store.Filter), 16*digit, 16*(digit+1)
+	err = w.unite(ctx, s.bs, needed, from, to, s.marks, func(m marked) blob.ID { return m.Objects[store.ID] })
+	if err != nil {
+		return err
+	}
+	for p := from; p < to; p++ {
+		if err := s.prefix(ctx, p, needed); err != nil {
 			return err
 		}
+		needed.Drop(byte(p))
 	}
 	if s.ids != nil {
 		if s.out.Blobs, err = w.storeFilter(ctx, store.ID, s.ids, 0, filter.Prefixes); err != nil {
@@ -90,15 +96,15 @@ func (w *worker) marked(ctx context.Context) ([]marked, error) {
 	return out, nil
 }
 
-// unite reads the filter of a prefix: all that closed parts of the mark name,
-// and nothing else.
-func (w *worker) unite(ctx context.Context, bs blob.Store, set *filter.Set, prefix int, marks []marked, object func(marked) blob.ID) error {
+// unite reads the filters of some prefixes: all that closed parts of the mark
+// name, and nothing else.
+func (w *worker) unite(ctx context.Context, bs blob.Store, set *filter.Set, from, to int, marks []marked, object func(marked) blob.ID) error {
 	for _, m := range marks {
-		id := object(m)
-		if id == "" || prefix < m.From || prefix >= m.To {
+		id, first, end := object(m), max(from, m.From), min(to, m.To)
+		if id == "" || first >= end {
 			continue
 		}
-		err := w.merge(ctx, bs, set, id, prefix, m.From)
+		err := w.merge(ctx, bs, set, id, m.From, first, end)
 		if err != nil && w.plant == plantNoFilter {
 			continue
 		}
@@ -109,22 +115,20 @@ func (w *worker) unite(ctx context.Context, bs blob.Store, set *filter.Set, pref
 	return nil
 }
 
-func (w *worker) merge(ctx context.Context, bs blob.Store, set *filter.Set, id blob.ID, prefix, first int) error {
-	r, err := bs.Open(ctx, id, int64(prefix-first)*set.Section(), set.Section())
+// merge reads sections of an object that begins with that of prefix begin.
+func (w *worker) merge(ctx context.Context, bs blob.Store, set *filter.Set, id blob.ID, begin, from, to int) error {
+	r, err := bs.Open(ctx, id, int64(from-begin)*set.Section(), int64(to-from)*set.Section())
 	if err != nil {
 		return err
 	}
-	err = set.Merge(r, string(id), byte(prefix))
+	for p := from; p < to && err == nil; p++ {
+		err = set.Merge(r, string(id), byte(p))
+	}
 	return errors.Join(err, r.Close())
 }
 
 // prefix sweeps one prefix.
-func (s *sweeper) prefix(ctx context.Context, p int) error {
-	needed := filter.New(s.store.Filter)
-	err := s.unite(ctx, s.bs, needed, p, s.marks, func(m marked) blob.ID { return m.Objects[s.store.ID] })
-	if err != nil {
-		return err
-	}
+func (s *sweeper) prefix(ctx context.Context, p int, needed *filter.Set) error {
 	s.out.Rate = max(s.out.Rate, needed.Rate(byte(p)))
 	var lastRound blob.ID
 	if s.round.Last != nil {

@@ -61,6 +61,7 @@ type Set struct {
 	Params
 	filters [Prefixes]*bloom.BloomFilter // nil: empty
 	buf     []byte
+	hasher  *blake3.Hasher
 }
 
 // New returns an empty set.
@@ -147,7 +148,11 @@ func (s *Set) Merge(r io.Reader, object string, prefix byte) error {
 }
 
 func (s *Set) sum(object string, prefix byte, bits []byte) []byte {
-	h := blake3.New()
+	if s.hasher == nil {
+		s.hasher = blake3.New()
+	}
+	h := s.hasher
+	h.Reset()
 	fmt.Fprintf(h, "%q %02x %x %d %d ", object, prefix, s.Salt, s.Bits, s.Hashes)
 	h.Write(bits) //nolint:errcheck // hash.Hash never returns an error
 	return h.Sum(nil)[:sumSize]

@@ -1,0 +1,200 @@
+package gc_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"granary/gc"
+	"granary/kv"
+	"granary/repo/refs"
+)
+
+func sumOf(b []byte) []byte { s := sha256.Sum256(b); return s[:] }
+
+// simulate runs nodes that upload, delete, move, prune and collect on stores
+// that are stale, throttled, lossy, late and slow, and that crash and start
+// again; then it lets everything come to rest and looks at what is there. It
+// returns what was wrong, and what was done.
+func simulate(t *testing.T, seed uint64, plant gc.Plant) (wrong []string, did map[string]int) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, seed, plant)
+		w.run(t.Context())
+		wrong, did = w.wrong, w.did
+	})
+	return wrong, did
+}
+
+const (
+	simNodes = 3
+	simTime  = 12 * simGrace
+)
+
+func (w *world) run(ctx context.Context) {
+	until := w.begin.Add(simTime)
+	var wg sync.WaitGroup
+	for i := range simNodes {
+		wg.Go(func() {
+			skew := time.Duration(i-1) * 200 * time.Millisecond
+			for life := 0; time.Now().Before(until); life++ {
+				n := w.node(fmt.Sprintf("n%d.%d", i, life), skew)
+				end := time.Now().Add(time.Duration(1+w.roll(int(simTime/time.Second))) * time.Second)
+				crash := time.AfterFunc(time.Until(end), n.die)
+				var work sync.WaitGroup
+				work.Go(func() { n.lives(ctx, i, until) })
+				work.Go(func() { n.collector(ctx, until) })
+				work.Wait()
+				crash.Stop()
+				n.close()
+				w.count("life")
+			}
+		})
+	}
+	wg.Wait()
+	w.rest(ctx)
+}
+
+// rest ends all faults, does rounds until nothing more can be collected, and
+// compares.
+func (w *world) rest(ctx context.Context) {
+	w.kv.Calm()
+	w.kv.Land(ctx)
+	w.blobs.Quiet(true)
+	w.mu.Lock()
+	w.calm = true
+	w.mu.Unlock()
+	n := w.node("last", 0)
+	defer n.close()
+	time.Sleep(2 * simHistory)
+	w.look(ctx, n)
+	n.prune(ctx)
+	for range 5 {
+		time.Sleep(25 * time.Hour)
+		if err := n.gc.Observe(ctx); err != nil {
+			w.fail("look at the last round: %v", err)
+		}
+		time.Sleep(2 * simGrace)
+		if _, err := runRound(ctx, n.gc, gc.Options{Asked: true}); err != nil {
+			w.fail("a round at rest: %v", err)
+			return
+		}
+	}
+	w.look(ctx, n)
+	w.tidy(ctx, n)
+}
+
+// look reads every path.
+func (w *world) look(ctx context.Context, n *node) {
+	for name, tr := range w.truth {
+		if strings.HasPrefix(name, "shared/") {
+			n.checkShared(ctx, tr)
+		} else {
+			n.check(ctx, tr)
+		}
+	}
+}
+
+// tidy compares what is stored with what is named.
+func (w *world) tidy(ctx context.Context, n *node) {
+	named := map[string]bool{}
+	for _, c := range w.repos {
+		sp := kv.Space{Repo: c.ID, Shards: c.Shards}
+		for rec, err := range n.records.Walk(ctx, sp, "", "") {
+			if err != nil {
+				w.fail("read records: %v", err)
+			}
+			if rec.Record.Blob != "" {
+				named[fmt.Sprintf("%x", rec.Record.Sums.BLAKE3)] = true
+			}
+		}
+	}
+	blobs := map[string]bool{}
+	for p := range 256 {
+		for item, err := range w.mem.Query(ctx, kv.ReferencePartition(w.store, fmt.Sprintf("%02x", p)), "", "") {
+			ref, derr := refs.Decode(item)
+			if err = errors.Join(err, derr); err != nil {
+				w.fail("read references: %v", err)
+				continue
+			}
+			if !named[item.Sort] {
+				w.fail("the reference to %s, which nothing names, is %v after five rounds", item.Sort[:8], ref.State)
+			}
+			blobs[string(ref.Blob)] = true
+		}
+	}
+	for info := range w.memory.List(ctx, "") {
+		if !blobs[string(info.ID)] {
+			w.fail("the object %s, which nothing names, is there after five rounds", info.ID)
+		}
+	}
+	w.did["named at the end"] += len(named)
+}
+
+// seeds are those of GRANARY_SIM_SEEDS: a number, or from-to.
+func seeds(t *testing.T, fallback uint64) (from, to uint64) {
+	v := os.Getenv("GRANARY_SIM_SEEDS")
+	if v == "" {
+		return 1, fallback + 1
+	}
+	a, b, both := strings.Cut(v, "-")
+	x, err := strconv.ParseUint(a, 10, 64)
+	if err == nil && both {
+		from = x
+		x, err = strconv.ParseUint(b, 10, 64)
+		return from, x + 1
+	}
+	if err != nil {
+		t.Fatalf("GRANARY_SIM_SEEDS is %q", v)
+	}
+	return 1, x + 1
+}
+
+func TestSimulation(t *testing.T) {
+	from, to := seeds(t, 20)
+	did := map[string]int{}
+	for seed := from; seed < to; seed++ {
+		wrong, done := simulate(t, seed, gc.PlantNone)
+		for what, n := range done {
+			did[what] += n
+		}
+		for _, s := range wrong {
+			t.Errorf("seed %d: %s", seed, s)
+		}
+		if t.Failed() && to-from > 1 {
+			t.Fatalf("repeat with GRANARY_SIM_SEEDS=%d-%d", seed, seed)
+		}
+	}
+	t.Logf("%d seeds: %v", to-from, did)
+}
+
+// Each fault that is planted is caught by some seed, soon.
+func TestSimulationCatches(t *testing.T) {
+	for name, plant := range map[string]gc.Plant{
+		"deletion by state":                    gc.PlantState,
+		"a mark that goes on at a cursor":      gc.PlantCursor,
+		"history before records":               gc.PlantHistoryFirst,
+		"a filter that is passed over":         gc.PlantNoFilter,
+		"a mark with stale reads":              gc.PlantStaleMark,
+		"a bucket pass that trusts references": gc.PlantBucket,
+		"a late worker that writes":            gc.PlantLate,
+		"grace from the condemning":            gc.PlantGrace,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := uint64(1); seed <= 60; seed++ {
+				if wrong, _ := simulate(t, seed, plant); len(wrong) > 0 {
+					t.Logf("seed %d: %s", seed, wrong[0])
+					return
+				}
+			}
+			t.Error("no seed catches it")
+		})
+	}
+}
