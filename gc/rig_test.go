@@ -239,7 +239,8 @@ func (r *rig) there(id blob.ID) bool {
 // hook is a store that does something before a record is written.
 type hook struct {
 	kv.Store
-	before func(kv.Key)
+	before func(kv.Key)       // a write
+	query  func(string) error // a read of a partition
 }
 
 func (h *hook) Traits() kv.Traits { return kv.TraitsOf(h.Store) }

@@ -174,27 +174,3 @@ func TestSimulation(t *testing.T) {
 	}
 	t.Logf("%d seeds: %v", to-from, did)
 }
-
-// Each fault that is planted is caught by some seed, soon.
-func TestSimulationCatches(t *testing.T) {
-	for name, plant := range map[string]gc.Plant{
-		"deletion by state":                    gc.PlantState,
-		"a mark that goes on at a cursor":      gc.PlantCursor,
-		"history before records":               gc.PlantHistoryFirst,
-		"a filter that is passed over":         gc.PlantNoFilter,
-		"a mark with stale reads":              gc.PlantStaleMark,
-		"a bucket pass that trusts references": gc.PlantBucket,
-		"a late worker that writes":            gc.PlantLate,
-		"grace from the condemning":            gc.PlantGrace,
-	} {
-		t.Run(name, func(t *testing.T) {
-			for seed := uint64(1); seed <= 60; seed++ {
-				if wrong, _ := simulate(t, seed, plant); len(wrong) > 0 {
-					t.Logf("seed %d: %s", seed, wrong[0])
-					return
-				}
-			}
-			t.Error("no seed catches it")
-		})
-	}
-}
