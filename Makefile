@@ -5,7 +5,7 @@ BENCH   ?= .
 PKGS    := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race lint vuln fuzz integration bench components
+.PHONY: help run build test race sim lint vuln fuzz integration bench components
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ test: ## pass the tests; those that need a server which is missing are skipped, 
 race: ## pass the same tests under the race detector, and the walks with a server built with it
 	$(GO) test -race $$($(GO) list $(PKGS) | grep -v '/integration$$')
 	GRANARY_TEST_RACE=1 $(GO) test -count=1 -run 'Walk|Kill' ./integration
+
+SEEDS ?= 1000
+sim: ## pass the simulation of the collector for SEEDS (1000, or from-to)
+	GRANARY_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m -run '^TestSimulation$$' -v ./gc
 
 lint: ## check style
 	$(GO) tool -modfile=tools/go.mod golangci-lint run

@@ -271,7 +271,7 @@ func (n *node) collector(ctx context.Context, until time.Time) {
 			continue
 		}
 		if r == nil || r.Closed != 0 || n.roll(40) == 0 { // or gives up the one that is on
-			if r, err = n.gc.Begin(ctx, gc.Options{Asked: n.roll(2) == 0}); err != nil {
+			if r, err = n.gc.Begin(ctx, gc.Options{Asked: n.roll(4) == 0}); err != nil {
 				continue
 			}
 			n.count("round begun")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ func simulate(t *testing.T, seed uint64, plant gc.Plant) (wrong []string, did ma
 
 const (
 	simNodes = 3
-	simTime  = 12 * simGrace
+	simTime  = 7 * simGrace
 )
 
 func (w *world) run(ctx context.Context) {
@@ -76,13 +77,13 @@ func (w *world) rest(ctx context.Context) {
 	time.Sleep(2 * simHistory)
 	w.look(ctx, n)
 	n.prune(ctx)
-	for range 5 {
+	for i := range 4 {
 		time.Sleep(25 * time.Hour)
 		if err := n.gc.Observe(ctx); err != nil {
 			w.fail("look at the last round: %v", err)
 		}
 		time.Sleep(2 * simGrace)
-		if _, err := runRound(ctx, n.gc, gc.Options{Asked: true}); err != nil {
+		if _, err := runRound(ctx, n.gc, gc.Options{Asked: i%2 == 0}); err != nil {
 			w.fail("a round at rest: %v", err)
 			return
 		}
@@ -125,14 +126,14 @@ func (w *world) tidy(ctx context.Context, n *node) {
 				continue
 			}
 			if !named[item.Sort] {
-				w.fail("the reference to %s, which nothing names, is %v after five rounds", item.Sort[:8], ref.State)
+				w.fail("the reference to %s, which nothing names, is %v after four rounds", item.Sort[:8], ref.State)
 			}
 			blobs[string(ref.Blob)] = true
 		}
 	}
 	for info := range w.memory.List(ctx, "") {
 		if !blobs[string(info.ID)] {
-			w.fail("the object %s, which nothing names, is there after five rounds", info.ID)
+			w.fail("the object %s, which nothing names, is there after four rounds", info.ID)
 		}
 	}
 	w.did["named at the end"] += len(named)
@@ -158,19 +159,40 @@ func seeds(t *testing.T, fallback uint64) (from, to uint64) {
 }
 
 func TestSimulation(t *testing.T) {
-	from, to := seeds(t, 20)
-	did := map[string]int{}
-	for seed := from; seed < to; seed++ {
-		wrong, done := simulate(t, seed, gc.PlantNone)
-		for what, n := range done {
-			did[what] += n
-		}
-		for _, s := range wrong {
-			t.Errorf("seed %d: %s", seed, s)
-		}
-		if t.Failed() && to-from > 1 {
-			t.Fatalf("repeat with GRANARY_SIM_SEEDS=%d-%d", seed, seed)
-		}
+	fallback := uint64(20)
+	if testing.Short() {
+		fallback = 3
 	}
+	from, to := seeds(t, fallback)
+	var mu sync.Mutex
+	did, next := map[string]int{}, from
+	t.Run("seeds", func(t *testing.T) {
+		for i := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint("worker ", i), func(t *testing.T) {
+				t.Parallel()
+				for !t.Failed() {
+					mu.Lock()
+					seed := next
+					next++
+					mu.Unlock()
+					if seed >= to {
+						return
+					}
+					wrong, done := simulate(t, seed, gc.PlantNone)
+					for _, s := range wrong {
+						t.Errorf("GRANARY_SIM_SEEDS=%d-%d: %s", seed, seed, s)
+					}
+					mu.Lock()
+					for what, n := range done {
+						did[what] += n
+					}
+					mu.Unlock()
+				}
+			})
+		}
+	})
 	t.Logf("%d seeds: %v", to-from, did)
+	if did["round closed"] < int(to-from) {
+		t.Errorf("only %d rounds were closed under way: the simulation simulates too little", did["round closed"])
+	}
 }

@@ -153,7 +153,10 @@ func (s *Set) sum(object string, prefix byte, bits []byte) []byte {
 	}
 	h := s.hasher
 	h.Reset()
-	fmt.Fprintf(h, "%q %02x %x %d %d ", object, prefix, s.Salt, s.Bits, s.Hashes)
-	h.Write(bits) //nolint:errcheck // hash.Hash never returns an error
+	about := binary.LittleEndian.AppendUint64(nil, uint64(len(object)))
+	about = append(append(about, object...), prefix)
+	about = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(about, s.Bits), s.Hashes)
+	h.Write(append(about, s.Salt...)) //nolint:errcheck // hash.Hash never returns an error
+	h.Write(bits)                     //nolint:errcheck // as above
 	return h.Sum(nil)[:sumSize]
 }
