@@ -54,6 +54,8 @@ var routeTable = map[string]need{
 	"GET /api/v1/tokens":                          account,
 	"POST /api/v1/tokens":                         account,
 	"DELETE /api/v1/tokens/{id}":                  account,
+	"GET /api/v1/backup":                          administer,
+	"POST /api/v1/restore":                        administer,
 	"GET /api/v1/settings":                        administer,
 	"PUT /api/v1/settings":                        administer,
 	"GET /api/v1/settings/ldap":                   administer,

@@ -121,6 +121,14 @@ type UpdateRepositoryRequest struct {
 // apply puts the fields of a body into the document. Rules on their values are
 // the document's own.
 func (a *api) apply(ctx context.Context, in *RepositoryFields, r *config.Repository) error {
+	if err := a.applyFields(in, r); err != nil {
+		return err
+	}
+	return a.applyMembers(ctx, in, r)
+}
+
+// applyFields is apply without what names other repositories.
+func (a *api) applyFields(in *RepositoryFields, r *config.Repository) error {
 	plain(in.UpstreamURL, &r.UpstreamURL, "")
 	in.CacheTTLSecs.pointer(&r.CacheTTL)
 	in.NegativeTTLSecs.pointer(&r.NegativeTTL)
@@ -149,10 +157,7 @@ func (a *api) apply(ctx context.Context, in *RepositoryFields, r *config.Reposit
 	plain(in.CleanupVersionPattern, &r.CleanupVersionPattern, "")
 	plain(retyped[config.Disposition](in.ContentDisposition), &r.ContentDisposition, "")
 	plain(retyped[config.Policy](in.ConflictPolicy), &r.ConflictPolicy, "")
-	if err := applyUpstreamAuth(in.UpstreamAuth, r); err != nil {
-		return err
-	}
-	return a.applyMembers(ctx, in, r)
+	return applyUpstreamAuth(in.UpstreamAuth, r)
 }
 
 func retyped[D ~string](o optional[string]) optional[D] {

@@ -107,6 +107,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.directory()
 	a.events()
 	a.webhooks()
+	a.backup()
 	return a.huma, nil
 }
 
