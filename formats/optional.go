@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/http"
+	"time"
 )
 
 // Substituter is implemented by formats that can answer for a file that is not
@@ -109,4 +110,16 @@ type Versioner interface {
 	Package(scope string) string
 	// Version is the version that a record belongs to.
 	Version(rec Record) string
+}
+
+// Releaser is implemented by formats whose files belong to packages with
+// versions: policies are about those, whatever files they are made of.
+type Releaser interface {
+	// Release names the package and the version that a record of a scope
+	// belongs to. An empty name asks for the package that all of the scope is
+	// of. "" stands for none, or for what is of no one version. It does no I/O.
+	Release(scope, name string) (pkg, version string)
+	// Published tells when the release of a record was published, by the
+	// documents of an upstream; the zero time where they don't tell.
+	Published(ctx context.Context, rec Record, src Source) (time.Time, error)
 }

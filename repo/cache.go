@@ -20,6 +20,7 @@ import (
 // repository's.
 type cache struct {
 	hosted
+	claims *claims // of the group that is asked; nil: none
 }
 
 var _ target = (*cache)(nil)
@@ -54,6 +55,9 @@ func (c *cache) Stamp(ctx context.Context, scope string) (string, error) {
 	if entry == "" {
 		return "", nil
 	}
+	if claimed, err := c.claimed(ctx, scope, ""); claimed || err != nil {
+		return "", err
+	}
 	read := c.document
 	if c.moment != nil {
 		read = c.pastDocument
@@ -65,7 +69,7 @@ func (c *cache) Stamp(ctx context.Context, scope string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return d.stamp(), nil
+	return d.stamp() + c.policyStamp(), nil
 }
 
 // Records parses the upstream's documents.
@@ -73,7 +77,18 @@ func (c *cache) Records(ctx context.Context, scope string) iter.Seq2[formats.Rec
 	if c.repo.index == nil {
 		return func(func(formats.Record, error) bool) {}
 	}
-	return c.repo.index.Parse(ctx, scope, source{c, scope, c.repo.index.Entry(scope)})
+	if claimed, err := c.claimed(ctx, scope, ""); claimed || err != nil {
+		return func(yield func(formats.Record, error) bool) {
+			if err != nil {
+				yield(formats.Record{}, err)
+			}
+		}
+	}
+	recs := c.repo.index.Parse(ctx, scope, source{c, scope, c.repo.index.Entry(scope)})
+	if c.claims == nil && c.policyStamp() == "" {
+		return recs
+	}
+	return c.permitted(ctx, recs)
 }
 
 func (c *cache) Open(ctx context.Context, op formats.Op) (*formats.Content, error) {
@@ -83,8 +98,8 @@ func (c *cache) Open(ctx context.Context, op formats.Op) (*formats.Content, erro
 // find serves the stored copy while it is current; past that it asks the
 // upstream, beforehand at a TTL of 0, else while the old copy is served.
 func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Content, error) {
-	if c.repo.refuses(op.Upstream()) {
-		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, op.Upstream(), formats.ErrBlocked)
+	if err := c.judge(ctx, op); err != nil {
+		return nil, err
 	}
 	if c.moment != nil {
 		return c.hosted.find(ctx, op, false)

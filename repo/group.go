@@ -126,6 +126,7 @@ func (g *group) Open(ctx context.Context, op formats.Op) (*formats.Content, erro
 // after a 404 and gives up on a 403.
 func (g *group) find(ctx context.Context, op formats.Op, fresh bool) (*formats.Content, error) {
 	var failed error
+	var refused *PolicyError
 	for _, m := range g.members {
 		c, err := m.find(ctx, op, fresh)
 		switch {
@@ -135,14 +136,20 @@ func (g *group) find(ctx context.Context, op formats.Op, fresh bool) (*formats.C
 			}
 			return c, nil
 		case errors.Is(err, formats.ErrNotFound), errors.Is(err, formats.ErrBlocked):
+			if refused == nil {
+				errors.As(err, &refused)
+			}
 		case g.skip(ctx, err):
 			failed = cmpOr(failed, err)
 		default:
 			return nil, err
 		}
 	}
-	if failed != nil {
+	switch {
+	case failed != nil:
 		return nil, failed
+	case refused != nil:
+		return nil, refused.missing()
 	}
 	return nil, fmt.Errorf("%s/%s: %w", g.repo.Name, op.Key(), formats.ErrNotFound)
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"granary/blob"
 	"granary/formats"
 	"granary/kv"
@@ -76,6 +78,7 @@ type Service struct {
 	pubs    *publications
 	fills   fills
 	docs    documents
+	ages    *otter.Cache[string, time.Time] // of releases at upstreams, by repository and release
 	rings   rings
 	pasts   pasts
 
@@ -131,6 +134,9 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s.pubs = pubs
+	if s.ages, err = otter.New(&otter.Options[string, time.Time]{MaximumSize: maxAges}); err != nil {
+		return nil, fmt.Errorf("make the cache of ages: %w", err)
+	}
 	s.fills.running = map[string]*fill{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
@@ -260,6 +266,15 @@ func (s *Service) view(r *repository, access Access, m *moment, depth int) (view
 			return nil, err
 		}
 		g.members = append(g.members, v)
+	}
+	if depth == 0 {
+		if claims := s.newClaims(r); claims != nil {
+			for _, t := range g.targets() {
+				if c, ok := t.(*cache); ok {
+					c.claims = claims
+				}
+			}
+		}
 	}
 	return g, nil
 }

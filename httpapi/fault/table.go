@@ -166,6 +166,14 @@ func typed(err error) (Fault, bool) {
 	if errors.As(err, &asked) && asked.Status == http.StatusTooManyRequests {
 		return Fault{Status: 429, Code: RateLimited, Message: err.Error(), RetryAfter: asked.RetryAfter}, true
 	}
+	var policy *repo.PolicyError
+	if errors.As(err, &policy) {
+		f := Fault{Status: 403, Code: Forbidden, Message: policy.Error(), Header: http.Header{"X-Granary-Policy": {policy.Reason}}}
+		if policy.Missing {
+			f.Status, f.Code = 404, NotFound
+		}
+		return f, true
+	}
 	var outside *content.RangeError
 	if errors.As(err, &outside) {
 		return Fault{

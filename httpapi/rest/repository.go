@@ -49,6 +49,7 @@ type Repository struct {
 	CleanupKeepLatest     bool    `json:"cleanup_keep_latest" doc:"The greatest version of each package stays."`
 	CleanupNamePattern    *string `json:"cleanup_name_pattern" doc:"Only packages that match it are cleaned."`
 	CleanupVersionPattern *string `json:"cleanup_version_pattern" doc:"Only versions that match it are cleaned."`
+	ClaimNames         *bool    `json:"claim_names" doc:"Of a group: upstreams are not asked for packages that a hosted member has. Null is true."`
 }
 
 // UpstreamAuth is what a cache tells its upstream. The password is masked in
@@ -97,6 +98,7 @@ type RepositoryFields struct {
 	CleanupKeepLatest        optional[bool]                `json:"cleanup_keep_latest,omitempty"`
 	CleanupNamePattern       optional[string]              `json:"cleanup_name_pattern,omitempty"`
 	CleanupVersionPattern    optional[string]              `json:"cleanup_version_pattern,omitempty"`
+	ClaimNames               optional[bool]                `json:"claim_names,omitempty"`
 }
 
 // CreateRepositoryRequest is the body that makes a repository.
@@ -155,6 +157,7 @@ func (a *api) applyFields(in *RepositoryFields, r *config.Repository) error {
 	plain(in.CleanupKeepLatest, &r.CleanupKeepLatest, false)
 	plain(in.CleanupNamePattern, &r.CleanupNamePattern, "")
 	plain(in.CleanupVersionPattern, &r.CleanupVersionPattern, "")
+	in.ClaimNames.pointer(&r.ClaimNames)
 	plain(retyped[config.Disposition](in.ContentDisposition), &r.ContentDisposition, "")
 	plain(retyped[config.Policy](in.ConflictPolicy), &r.ConflictPolicy, "")
 	return applyUpstreamAuth(in.UpstreamAuth, r)
@@ -230,6 +233,7 @@ func (a *api) showRepository(c *config.Repository) *Repository {
 		MinimumAgeDays: c.MinimumAgeDays, QuotaBytes: c.QuotaBytes, QuotaArtifacts: c.QuotaArtifacts,
 		CleanupKeepLast: c.CleanupKeepLast, CleanupKeepLatest: c.CleanupKeepLatest,
 		CleanupNamePattern: filled(c.CleanupNamePattern), CleanupVersionPattern: filled(c.CleanupVersionPattern),
+		ClaimNames: c.ClaimNames,
 	}
 	if c.UpstreamAuth != nil {
 		r.UpstreamAuth = &UpstreamAuth{Username: c.UpstreamAuth.Username, Password: config.Mask}

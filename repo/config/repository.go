@@ -90,6 +90,9 @@ type Repository struct {
 	CleanupKeepLatest     bool   `cbor:"71,keyasint,omitempty"`
 	CleanupNamePattern    string `cbor:"72,keyasint,omitempty"` // regular expressions
 	CleanupVersionPattern string `cbor:"73,keyasint,omitempty"`
+	// ClaimNames, of a group: upstreams are not asked for packages that a
+	// hosted member has. nil: yes.
+	ClaimNames *bool `cbor:"57,keyasint,omitempty"`
 }
 
 // UpstreamAuth is what a cache tells its upstream, and nobody else.

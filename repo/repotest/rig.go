@@ -163,13 +163,31 @@ func (r *Rig) Create(name string, typ config.Type, format string, change func(*c
 }
 
 // Group makes a group of repositories, the first of which takes uploads.
+//
+// It shares names with upstreams, so that what is merged of one package can be
+// seen; Claiming makes one as they are by default.
 func (r *Rig) Group(name, format string, members ...string) {
+	r.t.Helper()
+	r.group(name, format, func(c *config.Repository) { c.ClaimNames = new(bool) }, members)
+}
+
+// Claiming makes a group whose upstreams are not asked for the packages of its
+// hosted members.
+func (r *Rig) Claiming(name, format string, members ...string) {
+	r.t.Helper()
+	r.group(name, format, func(*config.Repository) {}, members)
+}
+
+func (r *Rig) group(name, format string, fill func(*config.Repository), members []string) {
 	r.t.Helper()
 	ids, err := r.Registry.MemberIDs(r.t.Context(), "members", members)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.Create(name, config.Proxy, format, func(c *config.Repository) { c.Members = ids })
+	r.Create(name, config.Proxy, format, func(c *config.Repository) {
+		c.Members = ids
+		fill(c)
+	})
 }
 
 // Cache makes a cache of an upstream; ttl in seconds.
