@@ -49,7 +49,7 @@ type Repository struct {
 	CleanupKeepLatest     bool    `json:"cleanup_keep_latest" doc:"The greatest version of each package stays."`
 	CleanupNamePattern    *string `json:"cleanup_name_pattern" doc:"Only packages that match it are cleaned."`
 	CleanupVersionPattern *string `json:"cleanup_version_pattern" doc:"Only versions that match it are cleaned."`
-	ClaimNames         *bool    `json:"claim_names" doc:"Of a group: upstreams are not asked for packages that a hosted member has. Null is true."`
+	ClaimNames            *bool   `json:"claim_names" doc:"Of a group: upstreams are not asked for packages that a hosted member has. Null is true."`
 }
 
 // UpstreamAuth is what a cache tells its upstream. The password is masked in
