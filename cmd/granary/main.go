@@ -47,6 +47,7 @@ variables over it, and from flags over both.`,
 	c.PersistentFlags().StringVar(&o.data, "data", "", "folder of the embedded store and of the blobs of the store \"default\" (./data)")
 	c.AddCommand(serveCommand(&o), configCommand(&o), storeCommand(&o), kvCommand(&o), versionCommand())
 	c.AddCommand(clientCommands()...)
+	c.AddCommand(applyCommand())
 	return c
 }
 
