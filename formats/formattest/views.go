@@ -59,6 +59,7 @@ type Sample struct {
 // nodes: what every format must do whatever it is about.
 func Views(t *testing.T, s Sample) {
 	t.Run("hosted", s.hosted)
+	t.Run("cost", s.cost)
 	t.Run("cache", s.cache)
 	t.Run("group", s.group)
 	t.Run("wrong bytes", s.wrongBytes)
@@ -167,6 +168,21 @@ func (s Sample) hosted(t *testing.T) {
 		}
 		s.wants(t, r, "h", 0, 2)
 		r.Refused(formats.ErrNotFound, "h", "DELETE", s.Remove(1), nil)
+	}
+}
+
+// cost: publishing does not become dearer with what was published before.
+func (s Sample) cost(t *testing.T) {
+	r := s.rig(t, repotest.Options{})
+	r.Create("h", config.Hosted, s.name(), nil)
+	var costs []string
+	for n := range 40 {
+		r.KV.Reset()
+		s.fill(t, r, "h", n)
+		costs = append(costs, fmt.Sprint(r.KV.Calls()))
+	}
+	if costs[2] != costs[39] {
+		t.Errorf("the third upload cost %s, the fortieth %s", costs[2], costs[39])
 	}
 }
 
