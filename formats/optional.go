@@ -105,8 +105,8 @@ type Accepter interface {
 // one version of a package, for rules on how many and which versions stay. Of
 // other formats each folder of a scope, or file, counts as a version of it.
 type Versioner interface {
-	// Package is what people call the package of a scope.
-	Package(scope string) string
+	// Package is what people call the package that a record belongs to.
+	Package(rec Record) string
 	// Version is the version that a record belongs to.
 	Version(rec Record) string
 }

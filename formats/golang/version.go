@@ -10,9 +10,9 @@ import (
 
 var _ formats.Versioner = (*Format)(nil)
 
-// Package is the module path of a scope.
-func (*Format) Package(scope string) string {
-	escaped := strings.TrimSuffix(strings.TrimSuffix(scope, versions), latest)
+// Package is the module path.
+func (*Format) Package(rec formats.Record) string {
+	escaped := strings.TrimSuffix(strings.TrimSuffix(rec.Scope, versions), latest)
 	name, err := module.UnescapePath(escaped)
 	if err != nil {
 		return escaped

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -140,15 +141,30 @@ func (p *plan) scopes(ctx context.Context, want func(record.Named) bool, f func(
 	return nil
 }
 
-// scope judges the versions in one.
+// scope judges the versions in one, package by package.
 func (p *plan) scope(ctx context.Context, scope string, recs []record.Named) error {
+	v, ok := p.format.(formats.Versioner)
+	if !ok {
+		return p.pkg(ctx, scope, recs)
+	}
+	packages := map[string][]record.Named{}
+	for _, n := range recs {
+		name := v.Package(n.Record.Public(n.Scope, n.Name))
+		packages[name] = append(packages[name], n)
+	}
+	for _, name := range slices.Sorted(maps.Keys(packages)) {
+		if err := p.pkg(ctx, name, packages[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pkg judges the versions of one package.
+func (p *plan) pkg(ctx context.Context, pkg string, recs []record.Named) error {
 	versions, err := p.versions(ctx, recs)
 	if err != nil {
 		return err
-	}
-	pkg := scope
-	if v, ok := p.format.(formats.Versioner); ok {
-		pkg = v.Package(scope)
 	}
 	p.rules.judge(pkg, versions, p.began)
 	for _, v := range versions {
