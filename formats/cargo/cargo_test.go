@@ -178,38 +178,50 @@ func TestPublishRefused(t *testing.T) {
 		body []byte
 		want error
 	}{
-		"empty":               {nil, formats.ErrTruncated},
-		"no crate length":     {body(ok, nil)[:len(ok)+6], formats.ErrTruncated},
-		"cut":                 {body(ok, good)[:len(ok)+20], formats.ErrTruncated},
-		"more":                {append(body(ok, good), 'x'), formats.ErrBadRequest},
-		"long metadata":       {binary.LittleEndian.AppendUint32(nil, 1<<31), formats.ErrBadRequest},
-		"no JSON":             {body("{", good), formats.ErrBadRequest},
-		"null":                {body("null", good), formats.ErrBadRequest},
-		"name":                {body(metadata("../x", "1.0.0", ""), good), formats.ErrBadRequest},
-		"name in script":      {body(metadata("<script>", "1.0.0", ""), good), formats.ErrBadRequest},
-		"name not ASCII":      {body(metadata("fö", "1.0.0", ""), good), formats.ErrBadRequest},
-		"long name":           {body(metadata(strings.Repeat("a", 65), "1.0.0", ""), good), formats.ErrBadRequest},
-		"device":              {body(metadata("NUL", "1.0.0", ""), good), formats.ErrBadRequest},
-		"version":             {body(metadata("foo", "1.0", ""), good), formats.ErrBadRequest},
-		"not a crate":         {body(ok, []byte("hello")), formats.ErrBadPackage},
-		"no Cargo.toml":       {body(ok, formattest.TarGz(t, formattest.Entry{Name: "foo-1.0.0/x", Content: "x"})), formats.ErrBadPackage},
-		"bad Cargo.toml":      {body(ok, formattest.TarGz(t, formattest.Entry{Name: "foo-1.0.0/Cargo.toml", Content: "[package"})), formats.ErrBadPackage},
-		"parent path":         {body(ok, link), formats.ErrBadPackage},
-		"beside the root":     {body(ok, formattest.TarGz(t, formattest.Entry{Name: "bar-1.0.0/Cargo.toml", Content: "x"})), formats.ErrBadPackage},
-		"other name inside":   {body(metadata("bar", "1.0.0", ""), good), formats.ErrBadPackage},
-		"other case inside":   {body(metadata("Foo", "1.0.0", ""), good), formats.ErrBadPackage},
-		"other version":       {body(metadata("foo", "1.0.1", ""), good), formats.ErrBadPackage},
-		"dependency too many": {body(metadata("foo", "1.0.0", deps), good), formats.ErrBadPackage},
-		"dependency missing":  {body(ok, crate(t, "foo", "1.0.0", "[dependencies]\na = \"1\"\n")), formats.ErrBadPackage},
-		"other links":         {body(metadata("foo", "1.0.0", `,"links":"z"`), good), formats.ErrBadPackage},
-		"feature missing":     {body(ok, crate(t, "foo", "1.0.0", "[features]\na = []\n")), formats.ErrBadPackage},
-		"feature too many":    {body(metadata("foo", "1.0.0", `,"features":{"a":[]}`), good), formats.ErrBadPackage},
+		"empty":              {nil, formats.ErrTruncated},
+		"no crate length":    {body(ok, nil)[:len(ok)+6], formats.ErrTruncated},
+		"cut":                {body(ok, good)[:len(ok)+20], formats.ErrTruncated},
+		"more":               {append(body(ok, good), 'x'), formats.ErrBadRequest},
+		"long metadata":      {binary.LittleEndian.AppendUint32(nil, 1<<31), formats.ErrBadRequest},
+		"no JSON":            {body("{", good), formats.ErrBadRequest},
+		"null":               {body("null", good), formats.ErrBadRequest},
+		"name":               {body(metadata("../x", "1.0.0", ""), good), formats.ErrBadRequest},
+		"name in script":     {body(metadata("<script>", "1.0.0", ""), good), formats.ErrBadRequest},
+		"name not ASCII":     {body(metadata("fö", "1.0.0", ""), good), formats.ErrBadRequest},
+		"long name":          {body(metadata(strings.Repeat("a", 65), "1.0.0", ""), good), formats.ErrBadRequest},
+		"device":             {body(metadata("NUL", "1.0.0", ""), good), formats.ErrBadRequest},
+		"version":            {body(metadata("foo", "1.0", ""), good), formats.ErrBadRequest},
+		"not a crate":        {body(ok, []byte("hello")), formats.ErrBadPackage},
+		"no Cargo.toml":      {body(ok, formattest.TarGz(t, formattest.Entry{Name: "foo-1.0.0/x", Content: "x"})), formats.ErrBadPackage},
+		"bad Cargo.toml":     {body(ok, formattest.TarGz(t, formattest.Entry{Name: "foo-1.0.0/Cargo.toml", Content: "[package"})), formats.ErrBadPackage},
+		"parent path":        {body(ok, link), formats.ErrBadPackage},
+		"beside the root":    {body(ok, formattest.TarGz(t, formattest.Entry{Name: "bar-1.0.0/Cargo.toml", Content: "x"})), formats.ErrBadPackage},
+		"other name inside":  {body(metadata("bar", "1.0.0", ""), good), formats.ErrBadPackage},
+		"other case inside":  {body(metadata("Foo", "1.0.0", ""), good), formats.ErrBadPackage},
+		"other version":      {body(metadata("foo", "1.0.1", ""), good), formats.ErrBadPackage},
+		"dependency missing": {body(ok, crate(t, "foo", "1.0.0", "[dependencies]\na = \"1\"\n")), formats.ErrBadPackage},
+		"other links":        {body(metadata("foo", "1.0.0", `,"links":"z"`), good), formats.ErrBadPackage},
+		"feature missing":    {body(ok, crate(t, "foo", "1.0.0", "[features]\na = []\n")), formats.ErrBadPackage},
+		"other feature":      {body(metadata("foo", "1.0.0", `,"features":{"a":["b"],"b":[]}`), crate(t, "foo", "1.0.0", "[features]\na = []\nb = []\n")), formats.ErrBadPackage},
+		"optional or not":    {body(metadata("foo", "1.0.0", deps), crate(t, "foo", "1.0.0", "[dependencies]\na = { version = \"1\", optional = true }\n")), formats.ErrBadPackage},
 	} {
 		s := formattest.NewStore(t, format())
 		_, err := s.Do("PUT", "api/v1/crates/new", nil, tc.body)
 		if !errors.Is(err, tc.want) || len(s.Keys()) > 0 {
 			t.Errorf("%s: %v, stored %q", name, err, s.Keys())
 		}
+	}
+}
+
+// The index may say more than Cargo.toml, not less.
+func TestPublisherSaysMore(t *testing.T) {
+	s := formattest.NewStore(t, format())
+	said := metadata("foo", "1.0.0", `,"deps":[{"name":"serde","version_req":"^1.0","features":["derive"],"optional":false,"default_features":true}],"features":{"default":[]}`)
+	if _, err := s.Do("PUT", "api/v1/crates/new", nil, body(said, crate(t, "foo", "1.0.0", ""))); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, s, "3/f/foo"); !strings.Contains(got, `"deps":[{"name":"serde","req":"^1.0","features":["derive"],"optional":false,"default_features":true,"target":null,"kind":"normal"}]`) {
+		t.Errorf("index %s", got)
 	}
 }
 

@@ -83,9 +83,10 @@ func parseManifest(data []byte) (*manifest, error) {
 	return &m, nil
 }
 
-// agrees holds what the publisher says against what the package says. What the
-// index alone needs (to which registry a dependency without one belongs) is
-// taken from the publisher.
+// agrees holds what the publisher says against what the package says: all that
+// the package has must be told, so that an index hides nothing of it. What the
+// publisher tells beyond that is the publisher's to tell; to which registry a
+// dependency belongs, for one, is not in the package.
 func (m *manifest) agrees(said *metadata) error {
 	switch {
 	case m.Package.Name != said.Name:
@@ -102,30 +103,23 @@ func (m *manifest) agrees(said *metadata) error {
 	if err != nil {
 		return err
 	}
-	var told []string
+	told := map[string]bool{}
 	for _, d := range said.Deps {
-		told = append(told, d.key())
+		told[d.key()] = true
 	}
-	slices.Sort(told)
-	slices.Sort(inside)
-	if !slices.Equal(inside, told) {
-		return bad("Cargo.toml has the dependencies %q, the metadata %q", clip(inside), clip(told))
-	}
-	for name := range m.Features {
-		if _, ok := said.Features[name]; !ok {
-			return bad("Cargo.toml has the feature %q, the metadata has not", name)
+	for _, key := range inside {
+		if !told[key] {
+			return bad("Cargo.toml has the dependency %q, the metadata has not", key)
 		}
 	}
-	for name, values := range said.Features {
-		inside, ok := m.Features[name]
-		if !ok || !slices.Equal(slices.Sorted(slices.Values(inside)), slices.Sorted(slices.Values(values))) {
+	for name, values := range m.Features {
+		other, ok := said.Features[name]
+		if !ok || !slices.Equal(slices.Sorted(slices.Values(values)), slices.Sorted(slices.Values(other))) {
 			return bad("Cargo.toml and the metadata differ in the feature %q", name)
 		}
 	}
 	return nil
 }
-
-func clip(s []string) []string { return s[:min(len(s), 20)] }
 
 func same(a, b *string) bool {
 	if a == nil || b == nil {
