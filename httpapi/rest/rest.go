@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 	"github.com/gorilla/mux"
 
+	"granary/audit"
 	"granary/auth"
 	"granary/blob"
 	"granary/events"
@@ -60,6 +61,8 @@ type Config struct {
 	// Events is told where the state comes from, and followed by clients; who
 	// made it runs it. Optional.
 	Events *events.Feed
+	// Audit is asked for who did what. Optional.
+	Audit *audit.Log
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
 }
@@ -105,6 +108,8 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.stores()
 	a.settings()
 	a.directory()
+	a.audit()
+	a.providers()
 	a.events()
 	a.webhooks()
 	return a.huma, nil
