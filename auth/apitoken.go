@@ -39,6 +39,10 @@ func isAPIToken(s Secret) bool {
 	return true
 }
 
+// IsAPIToken tells what has the form of an API token, so that it can be kept
+// out of logs.
+func IsAPIToken(s string) bool { return isAPIToken(Secret(s)) }
+
 // newAPIToken returns the text of a token and its id.
 func (s *Service) newAPIToken() (text Secret, id string, err error) {
 	b, err := newSecret(s.random, tokenIDSize+tokenKeySize)

@@ -12,7 +12,9 @@ type Session struct {
 	// Token is to be sent to the client: string(Token).
 	Token Secret
 	// Life of the token from now on.
-	Life               time.Duration
+	Life time.Duration
+	// Username is whose the session is, where that is not what was asked for.
+	Username           string
 	MustChangePassword bool
 }
 

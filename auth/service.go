@@ -37,6 +37,9 @@ type Options struct {
 	// AdminPassword is given to the user admin on the first start; "": one is
 	// generated. Later starts leave the user as it is.
 	AdminPassword Secret
+	// Issuers asks OpenID Connect issuers, and guards which addresses it asks.
+	// nil: http.DefaultClient.
+	Issuers *http.Client
 	// Log is told why the directory or a provider could not be asked. nil:
 	// nobody is.
 	Log *slog.Logger
@@ -70,6 +73,8 @@ type Service struct {
 	asking   chan struct{} // holds one element per question to the directory
 	log      *slog.Logger
 
+	providers *providers
+
 	loaded    atomic.Pointer[snapshot]
 	loading   sync.Mutex // held while loaded is being replaced
 	reloading sync.Mutex // protects reloaded
@@ -86,6 +91,9 @@ func Open(o Options) (*Service, error) {
 		kv: o.KV, now: o.Now, random: o.Random, notify: o.Notify, sealer: o.Sealer,
 		peer: o.Peer, expiry: o.Expiry, adminPassword: o.AdminPassword,
 		log: o.Log, asking: make(chan struct{}, atDirectoryOnce),
+	}
+	if o.Issuers == nil {
+		o.Issuers = http.DefaultClient
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -130,6 +138,7 @@ func (s *Service) prepare(o Options) (err error) {
 	s.parser = newParser(s.now)
 	s.lockout = newLockout(s.now)
 	s.uses = newUses(s.now)
+	s.providers = newProviders(o.Issuers, s.now)
 	s.loaded.Store(&snapshot{})
 	return nil
 }

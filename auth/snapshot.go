@@ -19,6 +19,7 @@ type snapshot struct {
 	tokens map[string]*apiToken
 	stamp  string
 	ldap   *loadedLDAP // nil: there is no directory
+	oidc   *OIDC       // nil: no provider is trusted
 }
 
 // homeless tells whether nobody who knows the user is asked any more.
@@ -79,6 +80,9 @@ func (s *Service) Load(ctx context.Context) error {
 	}
 	if snap.ldap, err = s.loadLDAP(ctx); err != nil {
 		return fmt.Errorf("load the LDAP settings: %w", err)
+	}
+	if snap.oidc, err = s.loadOIDC(ctx); err != nil {
+		return fmt.Errorf("load the OIDC settings: %w", err)
 	}
 	if snap.roles, err = s.loadRoles(ctx); err != nil {
 		return fmt.Errorf("load roles: %w", err)

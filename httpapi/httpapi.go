@@ -19,6 +19,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"granary/audit"
 	"granary/auth"
 	"granary/formats"
 	"granary/httpapi/exchange"
@@ -39,6 +40,9 @@ type Authenticator interface {
 	AuthenticateToken(ctx context.Context, r *http.Request, token auth.Secret) (auth.Identity, error)
 }
 
+// Auditor keeps who did what; [audit.Log] is one.
+type Auditor interface{ Add(e audit.Entry) }
+
 // Repositories opens repositories by name; [repo.Service] is one.
 type Repositories interface {
 	Open(ctx context.Context, name string, access repo.Access) (*repo.Handle, error)
@@ -52,6 +56,8 @@ type Config struct {
 	// Formats are asked for the credentials that only their clients send, and
 	// for the challenges that only these understand.
 	Formats []formats.Format
+	// Audit is told who did what. Optional.
+	Audit Auditor
 	// Settings returns the settings in force.
 	Settings func() *config.Settings
 	// REST is what the routes below /api/v1 need.

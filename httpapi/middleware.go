@@ -71,6 +71,10 @@ func (s *server) serve(x *exchange.Exchange, r *http.Request) {
 func (s *server) authenticate(x *exchange.Exchange, r *http.Request) error {
 	id, err := s.identify(x, r)
 	x.Identity = id
+	if err != nil {
+		x.Refused = attempted(r, err)
+		x.Subject, _, _ = r.BasicAuth()
+	}
 	if s.Metrics == nil {
 		return err
 	}
@@ -167,6 +171,7 @@ func (s *server) end(x *exchange.Exchange, r *http.Request, started time.Time) {
 	if s.Metrics != nil {
 		s.Metrics.End(r.Method, route, status, took)
 	}
+	s.record(x, r, started, status)
 	if s.RequestLog == nil || !s.Settings().AccessLog {
 		return
 	}

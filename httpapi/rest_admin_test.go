@@ -127,7 +127,7 @@ func TestSettings(t *testing.T) {
 	const path = "/api/v1/settings"
 	defaults := r.do("admin", "GET", path, nil).status(200).object()
 	want := map[string]any{
-		"access_log": true, "max_artifact_bytes": 34359738368.0, "cleanup_interval_secs": nil, "default_docker_repo": nil, "cors": nil,
+		"access_log": true, "audit_reads": false, "audit_retention_days": 90.0, "max_artifact_bytes": 34359738368.0, "cleanup_interval_secs": nil, "default_docker_repo": nil, "cors": nil,
 		"rate_limit": nil, "gc_interval_secs": 86400.0, "gc_min_interval_secs": 3600.0, "gc_max_orphan_candidates": 1000000.0,
 		"max_docker_chunk_count": 10000.0, "jwt_expiry_secs": 86400.0, "jwt_rotation_interval_secs": 604800.0,
 		"state_scan_interval_ms": 1000.0, "task_retention_secs": 86400.0, "logging": nil, "tracing_endpoint": nil,

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"granary/audit"
 	"granary/auth"
 	"granary/events"
 	"granary/formats"
@@ -155,6 +156,7 @@ func routeRig(t *testing.T) *rig {
 // withEverything makes the surface have every optional route.
 func withEverything(c *Config) {
 	c.REST.Events = events.New(events.Config{})
+	c.REST.Audit = audit.New(audit.Config{KV: mem.New(mem.Options{}), Node: "n"})
 	c.REST.Webhooks = webhook.New(webhook.Config{KV: mem.New(mem.Options{}), Registry: c.REST.Registry})
 	c.REST.Tasks, c.REST.Members = idleTasks(), alone{}
 }

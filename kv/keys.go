@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The key space, whole; keys are put together here and nowhere else.
@@ -28,6 +29,8 @@ import (
 //	b/<store>/<2 hex>        <BLAKE3 hex>             reference to a blob
 //	u/<repo>/<2 hex>         <uuid>                   upload session
 //	u/<repo>/<2 hex>         <uuid>//<part>-<nonce>   its parts but the first
+//	j/<day>                  <time>-<node>-<number>   chunk of the audit log; expiring
+//	x/<2 hex>                <SHA-256 hex>            ID token that was exchanged; expiring
 //	n                        <node id>                node
 //	l/<2 hex>                <name>                   lease
 //	k/open                   <slot>                   task that is not over; one per slot
@@ -50,7 +53,7 @@ const (
 
 // Expiring are the beginnings of the partitions whose items may expire: last
 // accesses, what upstreams do not have, leases, deliveries.
-var Expiring = []string{"t/", "i/", "l/", "w/"}
+var Expiring = []string{"t/", "i/", "l/", "j/", "x/", "w/"}
 
 // Config names a configuration document of a kind: repo, store, user, role,
 // setting, key, dead, name, signing, token, identity, webhook.
@@ -255,6 +258,25 @@ func (s Space) UploadPart(id string, part int, nonce uint64) Key {
 
 // UploadPartsRange bounds the parts of an upload session.
 func UploadPartsRange(id string) (from, to string) { return id + sep, id + "/0" }
+
+// AuditDay is the partition of the audit log of the day, in UTC, that t is in.
+func AuditDay(t time.Time) string { return "j/" + t.UTC().Format("20060102") }
+
+// Audit names a chunk of the audit log by the time of its first entry, the node
+// that writes it and the node's count.
+func Audit(t time.Time, node string, number uint64) Key {
+	return Key{AuditDay(t), fmt.Sprintf("%016x-%s-%08x", uint64(t.UnixNano()), node, number)}
+}
+
+// AuditTime is the time in the sort key of a chunk, false if it is none.
+func AuditTime(sort string) (time.Time, bool) {
+	hex, _, ok := strings.Cut(sort, "-")
+	ns, err := strconv.ParseUint(hex, 16, 63)
+	return time.Unix(0, int64(ns)), ok && err == nil && len(hex) == 16
+}
+
+// UsedToken names the note that an ID token was exchanged, by its hash in hex.
+func UsedToken(hash string) Key { return Key{"x/" + hash[:min(2, len(hash))], hash} }
 
 // Node names a node's record.
 func Node(id string) Key { return Key{"n", id} }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"granary/audit"
 	"granary/auth"
 	"granary/cluster"
 	"granary/cluster/task"
@@ -33,6 +34,7 @@ type node struct {
 	formats  []formats.Format
 	registry *config.Registry
 	auth     *auth.Service
+	audit    *audit.Log
 	member   *cluster.Node
 	records  *record.Store
 	upstream *upstream.Client
@@ -83,10 +85,13 @@ func (n *node) open(ctx context.Context) (err error) {
 		KV: n.kv, Formats: names(n.formats), Now: wallClock, Sealer: sealer, Embedded: embedded, Probe: probe, Log: n.log,
 	})
 	changed := func(ctx context.Context) error { return n.member.Changed(ctx) }
+	if err := n.openUpstream(); err != nil {
+		return err
+	}
 	n.auth, err = auth.Open(auth.Options{
 		KV: n.kv, Now: wallClock, Notify: changed, Sealer: authSealer(sealer), Peer: n.origin.Client,
 		Expiry:        func() time.Duration { return time.Duration(n.registry.Settings().JWTExpiry) * time.Second },
-		AdminPassword: auth.Secret(n.config.AdminPassword), Log: n.log,
+		AdminPassword: auth.Secret(n.config.AdminPassword), Log: n.log, Issuers: n.upstream.Asker(issuerTime),
 	})
 	if err != nil {
 		return err
@@ -101,11 +106,16 @@ func (n *node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	n.audit = audit.New(audit.Config{
+		KV: n.kv, Node: n.member.ID(), Now: wallClock, Log: n.log,
+		Keep: func() time.Duration { return time.Duration(n.registry.Settings().AuditDays()) * 24 * time.Hour },
+	})
 	n.registry.SetNotifier(changed)
 	return n.openRepositories(embedded)
 }
 
-func (n *node) openRepositories(embedded bool) error {
+// openUpstream makes what asks other servers.
+func (n *node) openUpstream() error {
 	deny, err := prefixes("upstream.deny", n.config.Upstream.Deny)
 	if err != nil {
 		return err
@@ -114,8 +124,15 @@ func (n *node) openRepositories(embedded bool) error {
 	if err != nil {
 		return err
 	}
-	n.records = record.New(record.Config{KV: n.kv, Now: wallClock, Node: n.member.ID(), Log: n.log})
 	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version})
+	return nil
+}
+
+// issuerTime bounds a question to an identity provider.
+const issuerTime = 10 * time.Second
+
+func (n *node) openRepositories(embedded bool) error {
+	n.records = record.New(record.Config{KV: n.kv, Now: wallClock, Node: n.member.ID(), Log: n.log})
 	c := repo.Config{
 		KV: n.kv, Registry: n.registry, Formats: n.formats, Records: n.records, Upstream: n.upstream,
 		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: n.grace}),
@@ -129,6 +146,7 @@ func (n *node) openRepositories(embedded bool) error {
 	if !embedded {
 		c.Leases, c.Writable = n.member, n.member.WriteReady
 	}
+	var err error
 	if n.repos, err = repo.New(c); err != nil {
 		return err
 	}
@@ -182,6 +200,7 @@ func (n *node) background() {
 	n.work.Go(func() { n.hooks.Run(ctx) })
 	n.work.Go(func() { n.tasks.Run(ctx) })
 	n.work.Go(func() { n.rotateKeys(ctx) })
+	n.work.Go(func() { n.audit.Run(ctx) })
 	n.work.Go(func() {
 		n.auth.Run(ctx, func(err error) { n.log.Warn("keep API tokens", "error", err) })
 	})

@@ -107,10 +107,10 @@ type surface struct {
 // handler is the HTTP surface for those whom a knows.
 func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error) {
 	c := httpapi.Config{
-		Auth: a, Repositories: n.repos, Formats: n.formats, Settings: n.registry.Settings, Version: version, Origin: n.origin,
+		Auth: a, Repositories: n.repos, Formats: n.formats, Audit: n.audit, Settings: n.registry.Settings, Version: version, Origin: n.origin,
 		REST: rest.Config{
 			Auth: n.auth, Registry: n.registry, Repositories: n.repos, Version: version, Ready: n.member.Ready, Events: n.feed, Tasks: n.tasks, Members: n.member,
-			Webhooks: n.hooks,
+			Webhooks: n.hooks, Audit: n.audit,
 		},
 		Ready: n.member.Ready, Expand: repo.Expand, MetricsElsewhere: n.config.MetricsListen != "", Log: n.log, Now: wallClock,
 	}

@@ -33,6 +33,7 @@ func (x *Exchange) AuthoriseSome(verb formats.Verb, repository, dir string) erro
 }
 
 func (x *Exchange) decide(may bool, verb formats.Verb, repository string) error {
+	x.Repository = repository
 	if may {
 		return nil
 	}
@@ -69,6 +70,7 @@ func (x *Exchange) CanBelow(dir string) func(formats.Verb, string) bool {
 // AdministerRepository is the decision about the configuration of a repository
 // that exists, by its name.
 func (x *Exchange) AdministerRepository(name string) error {
+	x.Repository = name
 	if x.Identity.Can(string(Admin), name) {
 		return nil
 	}

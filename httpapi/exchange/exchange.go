@@ -30,6 +30,13 @@ type Exchange struct {
 	NativeToken string
 	// Route is the template of the path, one of few; Action the operation.
 	Route, Action string
+	// Repository is the name that the caller's rights were decided on, ""
+	// where none was.
+	Repository string
+	// Subject is who a log-in named, or credentials that were refused.
+	Subject string
+	// Refused is the method of credentials that were refused, "" if none were.
+	Refused auth.Method
 
 	w       http.ResponseWriter
 	body    *body

@@ -56,6 +56,7 @@ func (a *api) logIn(ctx context.Context, x *exchange.Exchange, _ *none) (*answer
 	if err := p.decode(&in); err != nil {
 		return nil, err
 	}
+	x.Subject = in.Username
 	s, err := a.Auth.Login(ctx, x.Identity.Peer, in.Username, auth.Secret(in.Password))
 	if err != nil {
 		return nil, err

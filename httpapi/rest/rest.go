@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
 	"github.com/gorilla/mux"
 
+	"granary/audit"
 	"granary/auth"
 	"granary/blob"
 	"granary/events"
@@ -66,6 +67,8 @@ type Config struct {
 	Tasks Tasks
 	// Members tells of the nodes. Optional.
 	Members Members
+	// Audit is asked for who did what. Optional.
+	Audit *audit.Log
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
 }
@@ -111,6 +114,8 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.stores()
 	a.settings()
 	a.directory()
+	a.audit()
+	a.providers()
 	a.events()
 	a.tasks()
 	a.cluster()

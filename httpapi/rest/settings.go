@@ -29,6 +29,8 @@ type Settings struct {
 	StateScanIntervalMS     int64      `json:"state_scan_interval_ms"`
 	TaskRetentionSecs       int64      `json:"task_retention_secs"`
 	UploadSessionTTLSecs    int64      `json:"upload_session_ttl_secs"`
+	AuditReads              bool       `json:"audit_reads" doc:"The audit log has reads too."`
+	AuditRetentionDays      int64      `json:"audit_retention_days"`
 	Logging                 *Logging   `json:"logging"`
 	TracingEndpoint         *string    `json:"tracing_endpoint"`
 }
@@ -70,6 +72,8 @@ type SettingsRequest struct {
 	StateScanIntervalMS     optional[int64]            `json:"state_scan_interval_ms,omitempty"`
 	TaskRetentionSecs       optional[int64]            `json:"task_retention_secs,omitempty"`
 	UploadSessionTTLSecs    optional[int64]            `json:"upload_session_ttl_secs,omitempty"`
+	AuditReads              optional[bool]             `json:"audit_reads,omitempty"`
+	AuditRetentionDays      optional[int64]            `json:"audit_retention_days,omitempty"`
 	Logging                 optional[Logging]          `json:"logging,omitempty"`
 	TracingEndpoint         optional[string]           `json:"tracing_endpoint,omitempty"`
 }
@@ -158,6 +162,8 @@ func (a *api) newSettings(ctx context.Context, in *SettingsRequest) (config.Sett
 	plain(in.StateScanIntervalMS, &s.StateScanInterval, def.StateScanInterval)
 	plain(in.TaskRetentionSecs, &s.TaskRetention, def.TaskRetention)
 	plain(in.UploadSessionTTLSecs, &s.UploadSessionTTL, def.UploadSessionTTL)
+	plain(in.AuditReads, &s.AuditReads, def.AuditReads)
+	plain(in.AuditRetentionDays, &s.AuditRetention, def.AuditRetention)
 	plain(in.TracingEndpoint, &s.TracingEndpoint, "")
 	if in.Logging.some() {
 		s.Logging = &config.Logging{OTLPEndpoint: in.Logging.value.OTLPEndpoint}
@@ -192,7 +198,7 @@ func (a *api) showSettings(s *config.Settings) Settings {
 		GCIntervalSecs: s.GCInterval, GCMinIntervalSecs: s.GCMinInterval, GCMaxOrphanCandidates: s.GCOrphanCandidates,
 		GCGraceSecs: s.GCGrace, MaxDockerChunkCount: s.DockerChunks, JWTExpirySecs: s.JWTExpiry,
 		JWTRotationIntervalSecs: s.JWTRotationInterval, StateScanIntervalMS: s.StateScanInterval, TaskRetentionSecs: s.TaskRetention,
-		UploadSessionTTLSecs: s.UploadSessionTTL, TracingEndpoint: filled(s.TracingEndpoint),
+		UploadSessionTTLSecs: s.UploadSessionTTL, AuditReads: s.AuditReads, AuditRetentionDays: s.AuditDays(), TracingEndpoint: filled(s.TracingEndpoint),
 	}
 	if names := a.Registry.MemberNames([]string{s.DefaultDockerRepo}); len(names) == 1 {
 		out.DefaultDockerRepo = &names[0]

@@ -32,6 +32,8 @@ type Settings struct {
 	TracingEndpoint     string     `cbor:"16,keyasint"`
 	GCGrace             int64      `cbor:"17,keyasint"` // seconds
 	UploadSessionTTL    int64      `cbor:"18,keyasint"` // seconds since the last chunk
+	AuditReads          bool       `cbor:"19,keyasint"`
+	AuditRetention      int64      `cbor:"20,keyasint"` // days, 0: the default
 }
 
 // CORS says which pages of other origins may call the server.
@@ -59,6 +61,9 @@ type Logging struct {
 	OTLPEndpoint string `cbor:"1,keyasint"`
 }
 
+// DefaultAuditRetention is how many days the audit log is kept.
+const DefaultAuditRetention = 90
+
 // DefaultSettings returns what holds until an administrator says otherwise.
 func DefaultSettings() Settings {
 	return Settings{
@@ -74,6 +79,7 @@ func DefaultSettings() Settings {
 		TaskRetention:       86400,
 		GCGrace:             3600,
 		UploadSessionTTL:    86400,
+		AuditRetention:      DefaultAuditRetention,
 	}
 }
 
@@ -88,6 +94,14 @@ func DefaultCORS() CORS {
 
 // DefaultRateLimit returns the defaults of the fields of [RateLimit].
 func DefaultRateLimit() RateLimit { return RateLimit{RequestsPerSecond: 100} }
+
+// AuditDays is how many days the audit log is kept.
+func (s *Settings) AuditDays() int64 {
+	if s.AuditRetention == 0 { // stored before there was one
+		return DefaultAuditRetention
+	}
+	return s.AuditRetention
+}
 
 func (s *Settings) secrets() []*Secret { return nil }
 

@@ -22,6 +22,7 @@ func (s *Settings) Validate(k Known) error {
 		between("state_scan_interval_ms", s.StateScanInterval, 1, maxSeconds),
 		between("task_retention_secs", s.TaskRetention, 0, maxSeconds),
 		between("upload_session_ttl_secs", s.UploadSessionTTL, 1, maxSeconds),
+		between("audit_retention_days", s.AuditDays(), 1, 3650),
 		s.CORS.validate(),
 		s.RateLimit.validate(),
 	)

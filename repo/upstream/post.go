@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 )
 
 // maxAnswered is how much of the answer to a Post is read, in bytes, so that
@@ -31,4 +32,14 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 	defer res.Body.Close() //nolint:errcheck // the status is all that is wanted
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswered)
 	return res.StatusCode, nil
+}
+
+// Asker returns a client for others than repositories, such as identity
+// providers: it judges every address that it dials as all of c does, and
+// follows no redirect.
+func (c *Client) Asker(timeout time.Duration) *http.Client {
+	return &http.Client{
+		Transport: c.direct, Timeout: timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }

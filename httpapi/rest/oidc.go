@@ -1,0 +1,124 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"time"
+
+	"granary/auth"
+	"granary/httpapi/exchange"
+)
+
+// OIDC is which OpenID Connect providers are trusted, as clients see it.
+type OIDC struct {
+	Workloads []Workload `json:"workloads" nullable:"false"`
+}
+
+// Workload is a rule by which an ID token becomes a session of a service
+// account.
+type Workload struct {
+	Issuer      string            `json:"issuer" doc:"The iss of the tokens, an https URL."`
+	Audience    string            `json:"audience" doc:"The aud of the tokens."`
+	Claims      map[string]string `json:"claims" nullable:"false" doc:"Claims and the globs (* and ?) that they must fit, all of them; a.b is the claim b in a."`
+	Username    string            `json:"username" doc:"A service account."`
+	ExpiresSecs int64             `json:"expires_secs" doc:"How long the session lives, 60 to 86400."`
+}
+
+// OIDCRequest sets the providers.
+type OIDCRequest struct {
+	Workloads optional[[]Workload] `json:"workloads,omitempty"`
+}
+
+// OIDCExchangeRequest is the body of an exchange.
+type OIDCExchangeRequest struct {
+	Token string `json:"token" doc:"The ID token."`
+}
+
+// OIDCExchange is what an ID token was exchanged for.
+type OIDCExchange struct {
+	Token     string `json:"token" doc:"Good as Bearer."`
+	ExpiresIn int64  `json:"expires_in" doc:"Seconds."`
+}
+
+func (a *api) providers() {
+	const tag, path = "settings", "/settings/oidc"
+	register(a, operation{id: "get-oidc", method: http.MethodGet, path: path, summary: "Get the OIDC settings, null if there are none", tag: tag}, a.getOIDC)
+	register(a, operation{
+		id: "replace-oidc", method: http.MethodPut, path: path, summary: "Set which OIDC providers are trusted", tag: tag, reads: reflect.TypeFor[OIDCRequest](),
+	}, a.replaceOIDC)
+	register(a, operation{
+		id: "delete-oidc", method: http.MethodDelete, path: path, summary: "Trust no OIDC provider", tag: tag, status: http.StatusNoContent,
+	}, func(ctx context.Context, x *exchange.Exchange, _ *none) (*none, error) {
+		if err := x.Administer(); err != nil {
+			return nil, err
+		}
+		return nil, a.Auth.RemoveProviders(ctx)
+	})
+	register(a, operation{
+		id: "exchange-oidc", method: http.MethodPost, path: "/auth/oidc/exchange", tag: "auth", reads: reflect.TypeFor[OIDCExchangeRequest](),
+		summary: "Exchange a trusted issuer's ID token for a short-lived token",
+	}, a.exchangeOIDC)
+}
+
+func showOIDC(o auth.OIDC) *OIDC {
+	out := &OIDC{Workloads: make([]Workload, 0, len(o.Workloads))}
+	for _, w := range o.Workloads {
+		out.Workloads = append(out.Workloads, Workload{w.Issuer, w.Audience, w.Claims, w.Username, int64(w.Life / time.Second)})
+	}
+	return out
+}
+
+func (a *api) getOIDC(_ context.Context, x *exchange.Exchange, _ *none) (*answer[*OIDC], error) {
+	if err := x.Administer(); err != nil {
+		return nil, err
+	}
+	if o, ok := a.Auth.Providers(); ok {
+		return &answer[*OIDC]{showOIDC(o)}, nil
+	}
+	return &answer[*OIDC]{}, nil
+}
+
+func (a *api) replaceOIDC(ctx context.Context, x *exchange.Exchange, _ *none) (*answer[*OIDC], error) {
+	if err := x.Administer(); err != nil {
+		return nil, err
+	}
+	p, err := a.read(x, maxBody)
+	if err != nil {
+		return nil, err
+	}
+	var in OIDCRequest
+	if err := p.decode(&in); err != nil {
+		return nil, err
+	}
+	var o auth.OIDC
+	for _, w := range in.Workloads.value {
+		// So that it does not run over as a duration.
+		w.ExpiresSecs = min(max(w.ExpiresSecs, 0), 1<<30)
+		o.Workloads = append(o.Workloads, auth.Workload{
+			Issuer: w.Issuer, Audience: w.Audience, Claims: w.Claims, Username: w.Username, Life: time.Duration(w.ExpiresSecs) * time.Second,
+		})
+	}
+	if err := a.Auth.SetProviders(ctx, o); err != nil {
+		return nil, err
+	}
+	return &answer[*OIDC]{showOIDC(o)}, nil
+}
+
+// exchangeOIDC is for everybody: the token in the body is what is judged.
+func (a *api) exchangeOIDC(ctx context.Context, x *exchange.Exchange, _ *none) (*answer[OIDCExchange], error) {
+	p, err := a.read(x, maxLogin)
+	if err != nil {
+		return nil, err
+	}
+	var in OIDCExchangeRequest
+	if err := p.decode(&in); err != nil {
+		return nil, err
+	}
+	s, err := a.Auth.Exchange(ctx, auth.Secret(in.Token))
+	if err != nil {
+		return nil, err
+	}
+	x.Subject = s.Username
+	return &answer[OIDCExchange]{OIDCExchange{string(s.Token), int64(s.Life / time.Second)}}, nil
+}
