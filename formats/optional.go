@@ -110,3 +110,14 @@ type Versioner interface {
 	// Version is the version that a record belongs to.
 	Version(rec Record) string
 }
+
+// Deriver is implemented by formats with files that are a part of another file,
+// such as the metadata in a package. A cache makes them itself where the
+// upstream does not have them, or can't be asked while the other file is here.
+type Deriver interface {
+	// Derived names the file that op's is a part of; false: it is none.
+	Derived(op Op) (whole Op, ok bool)
+	// Derive returns op's file. Only what it reads of the whole is fetched. The
+	// whole's not being a package is an ErrBadPackage.
+	Derive(ctx context.Context, op Op, whole Blob) ([]byte, error)
+}

@@ -8,7 +8,7 @@
 # usage: integration/install.sh [stage ...]     without a stage: all of them
 set -eu
 
-stages="dynamodb-local dynalite versitygw debian"
+stages="dynamodb-local dynalite versitygw debian python-clients npm-clients"
 
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/component/versions.env"
@@ -114,6 +114,32 @@ install_debian() {
 	run apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends $missing
 	rm -rf "$work"
 	work=
+}
+
+install_python_clients() {
+	dir=$cache/python-clients-$PYTHON_CLIENTS
+	if [ ! -d "$dir" ]; then
+		need python3 "Python 3.10 or later with its venv module"
+		fresh
+		run python3 -m venv "$work"
+		# The programs are run as modules: scripts would name this directory.
+		run "$work/bin/python" -m pip install --disable-pip-version-check \
+			"pip==$PIP" "twine==$TWINE" "uv==$UV" "poetry==$POETRY" "flit==$FLIT" "flit_core==$FLIT"
+		[ -x "$work/bin/uv" ] || fail "$stage: pip left no uv behind."
+		keep "$dir"
+	fi
+}
+
+install_npm_clients() {
+	dir=$cache/npm-clients-$NPM_CLIENTS
+	if [ ! -d "$dir" ]; then
+		need npm "Node.js 20 or later"
+		fresh
+		run npm install --prefix "$work" --no-audit --no-fund --loglevel=error \
+			"npm@$NPM" "pnpm@$PNPM" "yarn@$YARN" "@yarnpkg/cli-dist@$YARN_BERRY"
+		[ -e "$work/node_modules/@yarnpkg/cli-dist/bin/yarn.js" ] || fail "$stage: npm left no @yarnpkg/cli-dist behind."
+		keep "$dir"
+	fi
 }
 
 work=

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,45 +42,52 @@ func TestWalkTwoNodes(t *testing.T) {
 
 func walk(t *testing.T, a, b *node.Node) {
 	t.Helper()
+	walkIn(t, testscript.Params{Dir: "testdata/walk"}, a, b, func(*testscript.Env) {})
+}
+
+// walkIn runs scripts, with commands of their own beside those of all.
+func walkIn(t *testing.T, p testscript.Params, a, b *node.Node, setup func(*testscript.Env)) {
+	t.Helper()
 	for _, program := range []string{"curl", "go", "git"} {
 		if _, err := exec.LookPath(program); err != nil {
 			need(t, program)
 		}
 	}
 	trust := trusted(t, a, b)
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/walk",
-		RequireExplicitExec: true,
-		Setup: func(e *testscript.Env) error {
-			// Repositories of a script are its own: scripts share the server.
-			id := strings.ToLower(rand.Text()[:8])
-			e.Setenv("A", a.URL)
-			e.Setenv("B", b.URL)
-			// The go command sends credentials over HTTPS only.
-			e.Setenv("TLSA", strings.TrimPrefix(a.TLS, "https://"))
-			e.Setenv("TLSB", strings.TrimPrefix(b.TLS, "https://"))
-			e.Setenv("SSL_CERT_FILE", trust)
-			e.Setenv("USER", "admin:"+node.Password)
-			e.Setenv("PASSWORD", node.Password)
-			e.Setenv("ID", id)
-			e.Setenv("GRANARY", node.Binary(t))
-			e.Setenv("GOPATH", filepath.Join(e.WorkDir, "gopath"))
-			e.Setenv("GOCACHE", filepath.Join(e.WorkDir, "gocache"))
-			e.Setenv("GOFLAGS", "-modcacherw -mod=mod")
-			e.Setenv("GOTOOLCHAIN", "local")
-			e.Setenv("GONOSUMDB", "*")
-			e.Setenv("RUSTUP_HOME", cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(os.Getenv("HOME"), ".rustup")))
-			return nil
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"random":     random,
-			"repository": repository,
-			"status":     status,
-			"modzip":     modzip,
-			"login":      login,
-			"needed":     needed,
-		},
-	})
+	p.RequireExplicitExec = true
+	p.Setup = func(e *testscript.Env) error {
+		// Repositories of a script are its own: scripts share the server.
+		id := strings.ToLower(rand.Text()[:8])
+		e.Setenv("A", a.URL)
+		e.Setenv("B", b.URL)
+		// The go command sends credentials over HTTPS only.
+		e.Setenv("TLSA", strings.TrimPrefix(a.TLS, "https://"))
+		e.Setenv("TLSB", strings.TrimPrefix(b.TLS, "https://"))
+		e.Setenv("SSL_CERT_FILE", trust)
+		e.Setenv("USER", "admin:"+node.Password)
+		e.Setenv("PASSWORD", node.Password)
+		e.Setenv("ID", id)
+		e.Setenv("GRANARY", node.Binary(t))
+		e.Setenv("GOPATH", filepath.Join(e.WorkDir, "gopath"))
+		e.Setenv("GOCACHE", filepath.Join(e.WorkDir, "gocache"))
+		e.Setenv("GOFLAGS", "-modcacherw -mod=mod")
+		e.Setenv("GOTOOLCHAIN", "local")
+		e.Setenv("GONOSUMDB", "*")
+		e.Setenv("RUSTUP_HOME", cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(os.Getenv("HOME"), ".rustup")))
+		setup(e)
+		return nil
+	}
+	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"random":     random,
+		"repository": repository,
+		"status":     status,
+		"modzip":     modzip,
+		"login":      login,
+		"needed":     needed,
+	}
+	maps.Copy(commands, p.Cmds)
+	p.Cmds = commands
+	testscript.Run(t, p)
 }
 
 // trusted is a file with the certificates of the nodes.

@@ -108,6 +108,9 @@ func (c *cache) run(ctx context.Context, f *fill, op formats.Op, old *copied, co
 		}
 	}
 	content, err = c.fetch(ctx, f, op, old)
+	if err != nil && old == nil && f.head == nil {
+		content, err = c.derive(ctx, op, err)
+	}
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return content, err

@@ -36,10 +36,11 @@ type submission struct {
 // read from the package.
 var kept = map[string]bool{
 	":action": true, "protocol_version": true, "name": true, "version": true, "filetype": true,
-	"md5_digest": true, "sha256_digest": true, "blake2_256_digest": true,
+	"md5_digest": true, "sha256_digest": true, "blake2_256_digest": true, fieldFile: true,
 }
 
-// readForm reads a form as twine, uv, flit and poetry send it, in any order.
+// readForm reads a form as twine, uv, flit and poetry send it, or Nexus's, in any
+// order.
 func readForm(ctx context.Context, up *formats.Upload, tx formats.Tx) (*submission, error) {
 	form, err := formats.NewForm(up)
 	if err != nil {
@@ -61,6 +62,9 @@ func readForm(ctx context.Context, up *formats.Upload, tx formats.Tx) (*submissi
 	if s.content == nil {
 		return nil, formats.BadRequest("the form has no field content")
 	}
+	if f := s.fields[fieldFile]; f != "" {
+		s.file = f
+	}
 	if a := s.fields[":action"]; a != "" && a != "file_upload" {
 		return nil, formats.BadRequest(":action %q is not possible, file_upload is", a)
 	}
@@ -71,7 +75,7 @@ func readForm(ctx context.Context, up *formats.Upload, tx formats.Tx) (*submissi
 }
 
 func (s *submission) part(ctx context.Context, part *formats.Part, tx formats.Tx) (err error) {
-	switch name := part.FormName(); {
+	switch name := field(part.FormName()); {
 	case name == "content":
 		if s.content != nil {
 			return formats.BadRequest("the form has it twice")

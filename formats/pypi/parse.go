@@ -135,7 +135,9 @@ func fileRecords(scope, file, link string, sums digest.Sums, m fileMeta, metadat
 	}
 	link, _, _ = strings.Cut(link, "#")
 	var beside []formats.Record
-	if m.Metadata != "" {
+	if m.Metadata == "" && strings.HasSuffix(file, ".whl") && dir != unversioned {
+		m.Metadata = unknownDigest // a cache reads it out of the wheel
+	} else if m.Metadata != "" {
 		// The query of a link, as of one that is signed, goes with the path.
 		path, query, signed := strings.Cut(link, "?")
 		u := path + endMetadata

@@ -28,9 +28,12 @@ var (
 	_ formats.Indexer  = (*Format)(nil)
 	_ formats.Promiser = (*Format)(nil)
 	_ formats.Accepter = (*Format)(nil)
+	_ formats.Deriver  = (*Format)(nil)
 	_ formats.Failer   = (*Format)(nil)
 	_ formats.Answerer = (*Format)(nil)
 	_ formats.Caller   = (*Format)(nil)
+
+	_ formats.ComponentUploader = (*Format)(nil)
 )
 
 // New returns the format.
@@ -48,6 +51,7 @@ const (
 	labelSignature  = "signature"
 	labelProvenance = "provenance"
 	labelUpload     = "upload"
+	labelComponent  = "component"
 	labelYank       = "yank"
 	labelUnyank     = "unyank"
 	labelVersion    = "version"
@@ -273,7 +277,7 @@ func (*Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx
 	switch {
 	case op.Kind == formats.Delete:
 		return remove(ctx, op, tx)
-	case op.Label == labelUpload:
+	case op.Label == labelUpload, op.Label == labelComponent:
 		s, err := readForm(ctx, up, tx)
 		if err != nil {
 			return err

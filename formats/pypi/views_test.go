@@ -26,7 +26,7 @@ func TestViews(t *testing.T) {
 		Files:    func(n int) []string { return []string{file(n), file(n) + ".metadata"} },
 		Docs:     []string{"simple/corp-lib/", "simple/corp-lib/?format=application/vnd.pypi.simple.v1%2Bjson"},
 		Named:    func(n int) string { return "/" + version(n) + "/" },
-		Checked:  []string{file(0), file(0) + ".metadata"},
+		Checked:  []string{file(0)},
 		Remove:   file,
 		Upstream: "/simple/",
 	})

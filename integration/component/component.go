@@ -75,3 +75,11 @@ func missing(t testing.TB, format string, args ...any) {
 	}
 	t.Skipf(format, args...)
 }
+
+// Clients returns the directory of the clients of an ecosystem, "python" or
+// "npm", that install.sh has installed.
+func Clients(t testing.TB, ecosystem string) string {
+	t.Helper()
+	need := map[string]string{"python": "bin/uv", "npm": "node_modules/npm/bin/npm-cli.js"}
+	return installed(t, ecosystem+"-clients", need[ecosystem])
+}

@@ -205,8 +205,12 @@ func (c *call) header() http.Header {
 	}
 	r := c.request
 	switch {
-	case r.Offset > 0:
-		h.Set("Range", "bytes="+strconv.FormatInt(r.Offset, 10)+"-")
+	case r.ranged():
+		to := ""
+		if r.Length > 0 {
+			to = strconv.FormatInt(r.Offset+r.Length-1, 10)
+		}
+		h.Set("Range", "bytes="+strconv.FormatInt(r.Offset, 10)+"-"+to)
 		if strings.HasPrefix(r.ETag, `"`) {
 			h.Set("If-Range", r.ETag)
 		}

@@ -158,6 +158,6 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 
 // Head is Get without the body.
 func (c *Client) Head(ctx context.Context, r Request) (*Response, error) {
-	r.Offset = 0
+	r.Offset, r.Length = 0, 0
 	return c.do(ctx, http.MethodHead, r)
 }

@@ -26,10 +26,16 @@ type Request struct {
 	// Offset asks for the bytes from there on, given that ETag, if strong, is
 	// still the same; the upstream may send all of them (Response.Offset).
 	Offset int64
+	// Length bounds what is asked for in bytes; 0 asks for the rest. An upstream
+	// without ranges sends all from Response.Offset 0 on.
+	Length int64
 	// Header is added, such as Accept. What this package decides by itself
 	// can't be set. Optional.
 	Header http.Header
 }
+
+// ranged tells whether a part is asked for.
+func (r Request) ranged() bool { return r.Offset > 0 || r.Length > 0 }
 
 // Credentials are a name and a password.
 type Credentials struct {

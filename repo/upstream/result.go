@@ -17,10 +17,10 @@ func (c *call) result(h *hop) (*Response, error) {
 		Header: h.Header, ETag: h.Header.Get("ETag"), LastModified: h.Header.Get("Last-Modified"),
 		Size: h.ContentLength, Body: http.NoBody, URL: h.url.String(),
 	}
-	conditional := c.request.Offset == 0 && (c.request.ETag != "" || c.request.LastModified != "")
+	conditional := !c.request.ranged() && (c.request.ETag != "" || c.request.LastModified != "")
 	switch {
 	case h.StatusCode == http.StatusOK, h.StatusCode == http.StatusNonAuthoritativeInfo:
-	case h.StatusCode == http.StatusPartialContent && c.request.Offset > 0:
+	case h.StatusCode == http.StatusPartialContent && c.request.ranged():
 		if err := r.partial(c.request.Offset); err != nil {
 			h.pass.good()
 			h.close()
