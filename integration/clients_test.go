@@ -3,6 +3,8 @@ package integration_test
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -90,7 +92,7 @@ func clients(t *testing.T, scripts string, setup func(*testscript.Env)) {
 	for _, file := range files {
 		o := newOrigin(t, up.URL)
 		walkIn(t, testscript.Params{Files: []string{file}, Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"upstream": o.upstream, "fetched": o.fetched, "atonce": atOnce, "wheel": wheel, "burst": burst,
+			"upstream": o.upstream, "fetched": o.fetched, "atonce": atOnce, "wheel": wheel, "burst": burst, "apitoken": apiToken,
 		}}, nodes[0], nodes[1], func(e *testscript.Env) {
 			e.Setenv("U", up.URL)
 			e.Setenv("ORIGIN", o.URL)
@@ -178,6 +180,25 @@ func send(ts *testscript.TestScript, method, target, contentType string, body []
 		err = fmt.Errorf("%s %s: %s: %s", method, target, resp.Status, b)
 	}
 	return string(b), err
+}
+
+// apitoken VERB REPOSITORY sets $APITOKEN to a new one that may do no more.
+func apiToken(ts *testscript.TestScript, _ bool, args []string) {
+	var capabilities []string
+	for _, verb := range strings.Split(args[0], ",") {
+		capabilities = append(capabilities, fmt.Sprintf(`{"capability":%q,"repo":%q}`, verb, args[1]))
+	}
+	body := fmt.Sprintf(`{"name":"t%s","capabilities":[%s]}`, strings.ToLower(rand.Text()), strings.Join(capabilities, ","))
+	answer, err := send(ts, http.MethodPost, ts.Getenv("A")+"/api/v1/tokens", "application/json", []byte(body))
+	ts.Check(err)
+	var made struct {
+		Token string `json:"token"`
+	}
+	ts.Check(json.Unmarshal([]byte(answer), &made))
+	if made.Token == "" {
+		ts.Fatalf("no token in %s", answer)
+	}
+	ts.Setenv("APITOKEN", made.Token)
 }
 
 // wheel DIR NAME VERSION [TEXT] makes a wheel with one module that prints TEXT.

@@ -226,7 +226,7 @@ func (s *Store) do(ctx context.Context, op formats.Op, req formats.Req, target s
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(req.Method, "/repository/r/"+strings.TrimPrefix(target, "/"), bytes.NewReader(body))
 		r.Header = req.Header
-		if err := s.format.(formats.Caller).Call(w, r.WithContext(ctx), op, s); err != nil {
+		if err := s.format.(formats.Caller).Call(w, r.WithContext(formats.WithSite(ctx, formats.Site{URL: strings.TrimSuffix(Base, "/"), Path: req.Path})), op, s); err != nil {
 			return nil, err
 		}
 		a.Header, a.Body = w.Header(), w.Body.Bytes()

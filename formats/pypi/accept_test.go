@@ -268,7 +268,7 @@ func TestProjectJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Info.Version != "1.0" || !slices.Equal(got.Info.RequiresDist, []string{"dep>1"}) || got.Info.ProjectURLs["Home"] != "https://example.com/" ||
-		len(got.Releases) != 2 || got.URLs[0]["packagetype"] != "bdist_wheel" || got.URLs[0]["url"] != "/repository/r/packages/lib/1.0/lib-1.0-py3-none-any.whl" {
+		len(got.Releases) != 2 || got.URLs[0]["packagetype"] != "bdist_wheel" || got.URLs[0]["url"] != formattest.Base+"packages/lib/1.0/lib-1.0-py3-none-any.whl" {
 		t.Errorf("got %+v", got)
 	}
 	if one := get(t, s, "pypi/lib/2.0.rc1/json"); !strings.Contains(one, `"version":"2.0rc1"`) || strings.Contains(one, `"releases"`) {

@@ -7,7 +7,7 @@ import (
 	"granary/formats"
 )
 
-// Derived: the metadata of a wheel is in the wheel.
+// Derived tells that the metadata of a wheel is in the wheel.
 func (*Format) Derived(op formats.Op) (formats.Op, bool) {
 	file, ok := strings.CutSuffix(op.Name, endMetadata)
 	if !ok || !strings.HasSuffix(file, ".whl") {

@@ -21,14 +21,6 @@ func (h header) get(field string) string {
 	return ""
 }
 
-// list returns all values of a field, never nil.
-func (h header) list(field string) []string {
-	if v := h[field]; v != nil {
-		return v
-	}
-	return []string{}
-}
-
 // parseMetadata reads the fields of core metadata
 // (https://packaging.python.org/specifications/core-metadata/). The body, which
 // is the description, is not kept.

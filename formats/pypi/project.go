@@ -44,10 +44,7 @@ func callJSON(w http.ResponseWriter, r *http.Request, op formats.Op, view format
 	if !ok {
 		return fmt.Errorf("%s %s: %w", p.project, op.Name, formats.ErrNotFound)
 	}
-	base := r.URL.EscapedPath()
-	if i := strings.Index(base, "/pypi/"); i >= 0 {
-		base = base[:i]
-	}
+	base := formats.SiteOf(r.Context()).URL
 	out := projectInfo{Info: p.info(version), URLs: []releaseURL{}, Vulnerabilities: []any{}}
 	if op.Name == "" {
 		out.Releases = map[string][]releaseURL{}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"granary/formats"
 )
 
 // Scopes and names of records. The files of a project lie where clients fetch
@@ -108,15 +106,6 @@ func (m fileMeta) encode() ([]byte, error) {
 }
 
 func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), 512)], "") }
-
-// decode reads the Meta of a file's record.
-func decode(rec formats.Record) (fileMeta, error) {
-	var m fileMeta
-	if err := json.Unmarshal(rec.Meta, &m); err != nil {
-		return m, fmt.Errorf("%w: record %s: %w", formats.ErrCorrupt, rec.Key(), err)
-	}
-	return m, nil
-}
 
 // projectMeta is the Meta of the project's pointer: what PEP 708 and PEP 792 let
 // an index say of it.

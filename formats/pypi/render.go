@@ -166,15 +166,15 @@ func renderRoot(recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
 	if err != nil {
 		return err
 	}
-	b := bufio.NewWriter(w)
-	b.WriteString(`{"meta":{"api-version":"` + apiVersion + `"},"projects":[`)
+	b := markup{bufio.NewWriter(w)}
+	b.add(`{"meta":{"api-version":"` + apiVersion + `"},"projects":[`)
 	for i, n := range names {
 		if i > 0 {
-			b.WriteByte(',')
+			b.add(",")
 		}
-		b.WriteString(`{"name":"` + n + `"}`) // letters, digits and hyphens
+		b.add(`{"name":"` + n + `"}`) // letters, digits and hyphens
 	}
-	b.WriteString("]}\n")
+	b.add("]}\n")
 	if err := b.Flush(); err != nil {
 		return err
 	}
@@ -182,10 +182,10 @@ func renderRoot(recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
 		return err
 	}
 	b.Reset(w)
-	b.WriteString(htmlHead + "<title>Simple index</title>\n</head>\n<body>\n")
+	b.add(htmlHead + "<title>Simple index</title>\n</head>\n<body>\n")
 	for _, n := range names {
-		b.WriteString(`<a href="` + n + `/">` + n + "</a><br>\n")
+		b.add(`<a href="` + n + `/">` + n + "</a><br>\n")
 	}
-	b.WriteString("</body>\n</html>\n")
+	b.add("</body>\n</html>\n")
 	return b.Flush()
 }
