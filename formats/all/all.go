@@ -10,6 +10,7 @@ import (
 	"granary/formats/cargo"
 	"granary/formats/golang"
 	"granary/formats/helm"
+	"granary/formats/npm"
 	"granary/formats/pypi"
 	"granary/formats/raw"
 )
@@ -25,6 +26,7 @@ func Formats(now func() time.Time) []formats.Format {
 		cargo.New(now),
 		golang.New(now),
 		helm.New(),
+		npm.New(),
 		pypi.New(),
 		raw.New(),
 	}
