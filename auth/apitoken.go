@@ -140,3 +140,12 @@ func (s *Service) byAPIToken(text Secret, peer string) (Identity, error) {
 	s.uses.note(t.record.ID)
 	return holder{user: snap.users[t.record.User], token: t}.identity(Token, peer), nil
 }
+
+// TokenID returns the id of an API token from its text. What is no such text is
+// returned as it is: an id, perhaps.
+func TokenID(text string) string {
+	if !isAPIToken(Secret(text)) {
+		return text
+	}
+	return text[len(tokenPrefix) : len(tokenPrefix)+tokenIDLength]
+}

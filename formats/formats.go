@@ -93,6 +93,10 @@ const (
 	VerbRead   Verb = "read"
 	VerbWrite  Verb = "write"
 	VerbDelete Verb = "delete"
+	// VerbNone is of a Call that needs no right, since it judges credentials
+	// itself: a log-in. Who has no right in a repository reaches it whatever is
+	// there, with a nil View: the answer must not tell.
+	VerbNone Verb = "none"
 )
 
 // Op is a routed request.

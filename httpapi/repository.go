@@ -35,7 +35,8 @@ type artifact struct {
 	r *http.Request
 
 	target requestpath.Target
-	handle *repo.Handle // nil until the repository is known
+	handle *repo.Handle   // nil until the repository is known
+	guest  formats.Format // of a call that needs no right, where handle is nil
 	req    formats.Req
 }
 
@@ -95,6 +96,9 @@ func (a *artifact) route() (formats.Op, error) {
 	name, usual := a.target.Repository, usualVerb(a.r.Method)
 	can := a.x.CanAt(a.target.Path, a.target.Slash)
 	if !can(formats.VerbRead, name) && !can(formats.VerbWrite, name) && !can(formats.VerbDelete, name) {
+		if op, ok := a.unguarded(); ok {
+			return op, nil
+		}
 		return formats.Op{}, a.authorise(usual)
 	}
 	h, err := a.open(can)
@@ -109,8 +113,10 @@ func (a *artifact) route() (formats.Op, error) {
 	if ok {
 		verb = op.Needs()
 	}
-	if err := a.authorise(verb); err != nil {
-		return formats.Op{}, err
+	if verb != formats.VerbNone {
+		if err := a.authorise(verb); err != nil {
+			return formats.Op{}, err
+		}
 	}
 	if err := a.native(h.Format); err != nil {
 		return formats.Op{}, err
@@ -120,6 +126,19 @@ func (a *artifact) route() (formats.Op, error) {
 		return formats.Op{}, nil
 	}
 	return op, nil
+}
+
+// unguarded finds the format that takes the request as a call which judges
+// credentials itself, such as a log-in. The repository is not looked up: the call
+// answers alike whatever it is.
+func (a *artifact) unguarded() (formats.Op, bool) {
+	for _, f := range a.s.Formats {
+		if op, ok := f.Route(a.req); ok && op.Kind == formats.Call && op.Verb == formats.VerbNone {
+			a.guest = f
+			return op, true
+		}
+	}
+	return formats.Op{}, false
 }
 
 func (a *artifact) authorise(verb formats.Verb) error {

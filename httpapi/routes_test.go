@@ -188,6 +188,26 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodPut, "example.com/m/@v/v1.0.0.zip", "zip", write},
 		{http.MethodDelete, "example.com/m/@v/v1.0.0.zip", "zip", remove},
 	},
+	"npm": {
+		{http.MethodGet, "lib", "packument", read},
+		{http.MethodGet, "lib/1.0.0", "manifest", read},
+		{http.MethodGet, "@corp/lib/-/lib-1.0.0.tgz", "tarball", read},
+		{http.MethodPut, "lib", "publish", write},
+		{http.MethodPut, "lib/-rev/1-x", "unpublish", remove},
+		{http.MethodDelete, "lib/-rev/1-x", "package", remove},
+		{http.MethodDelete, "lib/-/lib-1.0.0.tgz/-rev/1-x", "tarball", remove},
+		{http.MethodGet, "-/package/lib/dist-tags", "tags", read},
+		{http.MethodPut, "-/package/lib/dist-tags/x", "tag", write},
+		{http.MethodDelete, "-/package/lib/dist-tags/x", "tag", remove},
+		{http.MethodGet, "-/v1/search", "search", read},
+		{http.MethodGet, "-/ping", "ping", read},
+		{http.MethodGet, "-/npm/v1/keys", "keys", read},
+		{http.MethodGet, "-/npm/v1/attestations/lib@1.0.0", "attestations", read},
+		{http.MethodPost, "-/npm/v1/security/advisories/bulk", "audit", read},
+		{http.MethodPost, "-/v1/login", "none", read},
+		{http.MethodGet, "-/whoami", "whoami", read},
+		{http.MethodGet, "-/npm/v1/user", "user", read},
+	},
 	"pypi": {
 		{http.MethodGet, "simple/", "root", read},
 		{http.MethodGet, "simple/lib/", "project", read},
@@ -244,6 +264,9 @@ var formatTable = map[string][]formatRoute{
 var unrouted = map[string][]string{
 	"raw":  {"component"}, // POST /service/rest/v1/components
 	"helm": {"component"},
+	"pypi": {"component"},
+	// Those of accounts judge credentials themselves: TestNpmAccounts.
+	"npm": {"component", "no keys", "login", "logout", "tokens"},
 }
 
 const someDigest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

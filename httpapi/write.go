@@ -53,7 +53,12 @@ func (a *artifact) call(op formats.Op) error {
 	if err != nil {
 		return err
 	}
-	return a.handle.Call(a.w, a.r.WithContext(formats.WithSite(a.r.Context(), site)), op)
+	ctx := formats.WithSite(a.r.Context(), site)
+	ctx = formats.WithAccounts(ctx, &accounts{a.s, a.x, a.target.Repository})
+	if a.handle == nil {
+		return a.guest.(formats.Caller).Call(a.w, a.r.WithContext(ctx), op, nil)
+	}
+	return a.handle.Call(a.w, a.r.WithContext(ctx), op)
 }
 
 // limit returns the longest body in bytes, and refuses one that announces more.

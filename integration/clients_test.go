@@ -1,8 +1,10 @@
 package integration_test
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -14,6 +16,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -41,6 +44,96 @@ func TestPythonClients(t *testing.T) {
 		} {
 			e.Setenv(k, v)
 		}
+	})
+}
+
+func TestNpmClients(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		need(t, "node")
+	}
+	dir := component.Clients(t, "npm")
+	clients(t, "testdata/npm", func(e *testscript.Env) {
+		modules := filepath.Join(dir, "node_modules")
+		e.Setenv("PATH", filepath.Join(modules, ".bin")+string(os.PathListSeparator)+e.Getenv("PATH"))
+		for k, v := range map[string]string{
+			"YARN1": filepath.Join(modules, "yarn", "bin", "yarn.js"), "BERRY": filepath.Join(modules, "@yarnpkg", "cli-dist", "bin", "yarn.js"),
+			"npm_config_userconfig": filepath.Join(e.WorkDir, "npmrc"), "npm_config_globalconfig": filepath.Join(e.WorkDir, "none"),
+			"npm_config_cache": filepath.Join(e.WorkDir, "npmcache"), "npm_config_update_notifier": "false", "npm_config_fund": "false",
+			"npm_config_audit": "false", "npm_config_store_dir": filepath.Join(e.WorkDir, "pnpmstore"), "YARN_CACHE_FOLDER": filepath.Join(e.WorkDir, "yarncache"),
+			"YARN_ENABLE_TELEMETRY": "0", "YARN_ENABLE_GLOBAL_CACHE": "0", "YARN_IGNORE_PATH": "1", "COREPACK_ENABLE_STRICT": "0", "NO_COLOR": "1", "NODE_OPTIONS": "",
+		} {
+			e.Setenv(k, v)
+		}
+	})
+}
+
+// npmrc BASE [TOKEN] makes BASE the registry of npm, pnpm and both yarns.
+func npmrc(ts *testscript.TestScript, _ bool, args []string) {
+	base := strings.TrimSuffix(args[0], "/") + "/"
+	rc := "registry=" + base + "\n"
+	berry := "npmRegistryServer: " + base + "\nunsafeHttpWhitelist: [127.0.0.1]\nnodeLinker: node-modules\nnpmMinimalAgeGate: 0\nenableImmutableInstalls: false\n"
+	if len(args) > 1 {
+		rc += strings.TrimPrefix(base, "http:") + ":_authToken=" + args[1] + "\n"
+		berry += "npmAuthToken: " + args[1] + "\nnpmAlwaysAuth: true\n"
+	}
+	for name, text := range map[string]string{"npmrc": rc, ".npmrc": rc, ".yarnrc.yml": berry} {
+		ts.Check(os.WriteFile(filepath.Join(ts.Getenv("WORK"), name), []byte(text), 0o600))
+	}
+}
+
+// npmlogin BASE sets $NPMTOKEN as npm's log-in with a name and a password does.
+func npmLogin(ts *testscript.TestScript, _ bool, args []string) {
+	body, err := json.Marshal(map[string]string{"name": "admin", "password": ts.Getenv("PASSWORD")})
+	ts.Check(err)
+	req, err := http.NewRequest(http.MethodPut, args[0]+"/-/user/org.couchdb.user:admin", bytes.NewReader(body))
+	ts.Check(err)
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	var answer struct {
+		Token string `json:"token"`
+	}
+	ts.Check(json.NewDecoder(resp.Body).Decode(&answer))
+	if resp.StatusCode != http.StatusCreated || answer.Token == "" {
+		ts.Fatalf("log-in: %s", resp.Status)
+	}
+	ts.Setenv("NPMTOKEN", answer.Token)
+}
+
+// npmburst N NAME URL… publishes N versions of a package at the same time, in
+// turn to the URLs.
+func npmBurst(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	name, targets := args[1], args[2:]
+	together(ts, n, func(i int) error {
+		version := fmt.Sprintf("1.%d.0", i)
+		doc, err := npmDocument(name, version)
+		if err != nil {
+			return err
+		}
+		_, err = send(ts, http.MethodPut, targets[i%len(targets)]+"/"+name, "application/json", doc)
+		return err
+	})
+}
+
+// npmDocument is what npm sends to publish a package of one file.
+func npmDocument(name, version string) ([]byte, error) {
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	w := tar.NewWriter(z)
+	text := fmt.Sprintf(`{"name":%q,"version":%q}`, name, version)
+	err := w.WriteHeader(&tar.Header{Name: "package/package.json", Size: int64(len(text)), Mode: 0o644})
+	if err == nil {
+		_, err = io.WriteString(w, text)
+	}
+	if err = errors.Join(err, w.Close(), z.Close()); err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"name": name, "dist-tags": map[string]string{"latest": version},
+		"versions":     map[string]any{version: map[string]any{"name": name, "version": version}},
+		"_attachments": map[string]any{name + "-" + version + ".tgz": map[string]any{"data": buf.Bytes()}},
 	})
 }
 
@@ -93,6 +186,7 @@ func clients(t *testing.T, scripts string, setup func(*testscript.Env)) {
 		o := newOrigin(t, up.URL)
 		walkIn(t, testscript.Params{Files: []string{file}, Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"upstream": o.upstream, "fetched": o.fetched, "atonce": atOnce, "wheel": wheel, "burst": burst, "apitoken": apiToken,
+			"npmrc": npmrc, "npmlogin": npmLogin, "npmburst": npmBurst,
 		}}, nodes[0], nodes[1], func(e *testscript.Env) {
 			e.Setenv("U", up.URL)
 			e.Setenv("ORIGIN", o.URL)

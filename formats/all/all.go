@@ -11,6 +11,7 @@ import (
 	"granary/formats/docker"
 	"granary/formats/golang"
 	"granary/formats/helm"
+	"granary/formats/npm"
 	"granary/formats/pypi"
 	"granary/formats/raw"
 )
@@ -27,6 +28,7 @@ func Formats(now func() time.Time) []formats.Format {
 		docker.New(),
 		golang.New(now),
 		helm.New(),
+		npm.New(),
 		pypi.New(),
 		raw.New(),
 	}

@@ -1,6 +1,7 @@
 package repotest
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -81,6 +82,9 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case c == nil:
 		w.Write(b) //nolint:errcheck // the client is gone
 		return
+	}
+	if c.Expand { // Send has put another server's URL into it
+		b = bytes.ReplaceAll(b, []byte("http://registry.example.com/repository/"), []byte(u.URL+"/"))
 	}
 	w.Header().Set("Content-Type", c.Type)
 	w.Header().Set("ETag", `"`+hex.EncodeToString(c.Sums.BLAKE3)+`"`)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -114,6 +115,9 @@ func (c *call) follow(ctx context.Context, u *url.URL) (*hop, error) {
 		}
 		h.pass.good()
 		h.close()
+		if c.method == http.MethodPost {
+			return nil, h.failed("redirects what was sent to it")
+		}
 		if n == maxRedirects {
 			return nil, h.failed("more than %d redirects", maxRedirects)
 		}
@@ -239,7 +243,11 @@ func (c *call) exchange(ctx context.Context, method string, u *url.URL, header h
 		a := i.Conn.RemoteAddr()
 		reached.Store(&a)
 	}}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, u.String(), nil)
+	var body io.Reader
+	if method == http.MethodPost {
+		body = bytes.NewReader(c.request.Body)
+	}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, u.String(), body)
 	if err != nil {
 		pass.end()
 		return nil, failure(u, withoutURL(err))

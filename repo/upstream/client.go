@@ -161,3 +161,10 @@ func (c *Client) Head(ctx context.Context, r Request) (*Response, error) {
 	r.Offset, r.Length = 0, 0
 	return c.do(ctx, http.MethodHead, r)
 }
+
+// Send is Get by POST, with r.Body. Redirects are not followed: what was sent is for the one
+// who was asked.
+func (c *Client) Send(ctx context.Context, r Request) (*Response, error) {
+	r.Offset, r.Length, r.ETag, r.LastModified = 0, 0, "", ""
+	return c.do(ctx, http.MethodPost, r)
+}

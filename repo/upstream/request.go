@@ -29,6 +29,8 @@ type Request struct {
 	// Length bounds what is asked for in bytes; 0 asks for the rest. An upstream
 	// without ranges sends all from Response.Offset 0 on.
 	Length int64
+	// Body is that of a Send.
+	Body []byte
 	// Header is added, such as Accept. What this package decides by itself
 	// can't be set. Optional.
 	Header http.Header
