@@ -8,6 +8,7 @@ import (
 
 // openTasks prepares the work that nodes share.
 func (n *node) openTasks() (err error) {
+	n.openCollector()
 	n.tasks, err = task.New(task.Config{
 		KV: n.kv, Members: n.member, Kinds: n.kinds(), Schedule: n.periodic(), Now: wallClock, Log: n.log,
 		Retention: func() time.Duration { return time.Duration(n.registry.Settings().TaskRetention) * time.Second },
@@ -17,10 +18,14 @@ func (n *node) openTasks() (err error) {
 
 // kinds lists every kind of task.
 func (n *node) kinds() []task.Kind {
-	return nil
+	return []task.Kind{
+		n.collector,
+	}
 }
 
 // periodic lists what is started without being asked for.
 func (n *node) periodic() []task.Periodic {
-	return nil
+	return []task.Periodic{
+		n.collector.Periodic(),
+	}
 }
