@@ -245,8 +245,13 @@ func (c *Collector) Due(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	r, _, err := c.current(ctx, false)
-	if err != nil || r == nil {
-		return err == nil, err
+	if err != nil {
+		return false, err
+	}
+	if r == nil {
+		// The very first: not in the way of whoever has just started the server.
+		first := min(time.Duration(c.Registry.Settings().GCInterval)*time.Second, firstAfter)
+		return c.Now().Sub(c.start) >= first, nil
 	}
 	if early := c.early(r); early != nil {
 		return false, nil //nolint:nilerr // not an error, but an answer
@@ -258,6 +263,10 @@ func (c *Collector) Due(ctx context.Context) (bool, error) {
 	records, removed, err := c.changes(ctx)
 	return err == nil && removed-r.Removed > 0 && (removed-r.Removed)*100 >= records, err
 }
+
+// firstAfter is how long after its start a node begins the very first round, at
+// the most.
+const firstAfter = time.Hour
 
 // changes sums up the counters of all repositories.
 func (c *Collector) changes(ctx context.Context) (records, removed int64, err error) {

@@ -521,6 +521,10 @@ func TestDue(t *testing.T) {
 		}
 		return d
 	}
+	if due() {
+		t.Error("due right after the start")
+	}
+	r.later()
 	if !due() {
 		t.Error("not due although there was none")
 	}

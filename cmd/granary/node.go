@@ -16,6 +16,7 @@ import (
 	"granary/events"
 	"granary/formats"
 	"granary/formats/all"
+	"granary/gc"
 	"granary/httpapi/origin"
 	"granary/kv"
 	"granary/repo"
@@ -23,6 +24,7 @@ import (
 	"granary/repo/record"
 	"granary/repo/refs"
 	"granary/repo/upstream"
+	"granary/telemetry"
 	"granary/webhook"
 )
 
@@ -40,10 +42,13 @@ type node struct {
 	upstream *upstream.Client
 	repos    *repo.Service
 	tasks    *task.Service
-	origin   *origin.Policy
-	feed     *events.Feed
-	hooks    *webhook.Sender
-	first    auth.FirstStart
+
+	collector   gc.Task
+	collections *telemetry.Collections
+	origin      *origin.Policy
+	feed        *events.Feed
+	hooks       *webhook.Sender
+	first       auth.FirstStart
 
 	stop context.CancelFunc // of background work
 	work sync.WaitGroup

@@ -12,6 +12,7 @@ import (
 
 // openTasks prepares the work that nodes share.
 func (n *node) openTasks() (err error) {
+	n.openCollector()
 	n.tasks, err = task.New(task.Config{
 		KV: n.kv, Members: n.member, Kinds: n.kinds(), Schedule: n.periodic(), Now: wallClock, Log: n.log,
 		Retention: func() time.Duration { return time.Duration(n.registry.Settings().TaskRetention) * time.Second },
@@ -22,6 +23,7 @@ func (n *node) openTasks() (err error) {
 // kinds lists every kind of task.
 func (n *node) kinds() []task.Kind {
 	kinds := []task.Kind{
+		n.collector,
 		audit.New(audit.Config{
 			KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs, Remove: n.repos.RemoveRecord,
 			Now: wallClock, Rate: n.config.AuditRate,
@@ -37,5 +39,6 @@ func (n *node) periodic() []task.Periodic {
 	return []task.Periodic{
 		{Kind: jobs.HistoryKind, Due: task.Every(func() time.Duration { return jobs.HistoryEvery }, wallClock)},
 		{Kind: retention.KindName, Due: retention.Due(n.registry, wallClock)},
+		n.collector.Periodic(),
 	}
 }

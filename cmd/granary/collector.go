@@ -1,0 +1,20 @@
+package main
+
+import (
+	"granary/gc"
+	"granary/kv"
+	"granary/telemetry"
+)
+
+// collectRate is how many items a second this node reads for the collector at
+// the most, so that requests do not wait for it.
+const collectRate = 100_000
+
+// openCollector prepares the collector's rounds.
+func (n *node) openCollector() {
+	n.collections = telemetry.NewCollections()
+	n.collector = gc.Task{Observer: n.collections, Collector: gc.New(gc.Config{
+		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs,
+		Now: wallClock, Embedded: kv.TraitsOf(n.kv).Embedded, Ready: n.member.WriteReady, Rate: collectRate, Log: n.log,
+	})}
+}
