@@ -68,6 +68,7 @@ var routeTable = map[string]need{
 	"GET /api/v1/settings":                        administer,
 	"PUT /api/v1/settings":                        administer,
 	"POST /api/v1/auth/oidc/exchange":             public,
+	"POST /api/v1/settings/reseal":                administer,
 	"GET /api/v1/settings/oidc":                   administer,
 	"PUT /api/v1/settings/oidc":                   administer,
 	"DELETE /api/v1/settings/oidc":                administer,

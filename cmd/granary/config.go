@@ -30,6 +30,9 @@ type Config struct {
 	AdminPassword string `koanf:"admin_password" json:"admin_password"`
 	// SecretKey encrypts stored secrets, 16 bytes or more. Optional.
 	SecretKey string `koanf:"secret_key" json:"secret_key"`
+	// PreviousSecretKeys open what was encrypted with them, until it is
+	// encrypted with SecretKey. Optional.
+	PreviousSecretKeys []string `koanf:"previous_secret_keys" json:"previous_secret_keys"`
 	// ExternalURL begins the absolute URLs that are generated. Optional: taken
 	// from the request.
 	ExternalURL string `koanf:"external_url" json:"external_url"`
@@ -206,6 +209,9 @@ func (c *Config) check() error {
 	if c.SecretKey != "" && len(c.SecretKey) < 16 {
 		bad("secret_key has %d bytes; 16 are the least", len(c.SecretKey))
 	}
+	if c.SecretKey == "" && len(c.PreviousSecretKeys) > 0 {
+		bad("previous_secret_keys without secret_key")
+	}
 	if _, err := logLevel(c.LogLevel); err != nil {
 		errs = append(errs, err)
 	}
@@ -219,6 +225,7 @@ func (c Config) masked() (map[string]any, error) {
 			*s = mask
 		}
 	}
+	c.PreviousSecretKeys = slices.Repeat([]string{mask}, len(c.PreviousSecretKeys))
 	b, err := json.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)

@@ -286,7 +286,7 @@ func (n *node) sealer() (config.Sealer, error) {
 		n.log.Warn("secret_key is not set: secrets such as upstream passwords are stored as they are")
 		return nil, nil //nolint:nilnil // no sealer is a valid choice
 	}
-	return config.NewSealer(n.config.SecretKey)
+	return config.NewSealer(n.config.SecretKey, n.config.PreviousSecretKeys...)
 }
 
 // authSealer keeps a nil of one interface a nil of the other.

@@ -114,6 +114,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.stores()
 	a.settings()
 	a.directory()
+	a.reseal()
 	a.audit()
 	a.providers()
 	a.events()

@@ -32,11 +32,29 @@ const (
 	sealedVersion = 1 // first byte of what is sealed; then nonce, then ciphertext
 )
 
-type xchacha struct{ aead cipher.AEAD }
+// xchacha seals with the first key and opens with whichever fits.
+type xchacha []cipher.AEAD
 
 // NewSealer makes a Sealer (XChaCha20-Poly1305) of a secret_key, any string of
-// at least MinSecretKey bytes; it is stretched by argon2id.
-func NewSealer(secretKey string) (Sealer, error) {
+// at least MinSecretKey bytes; it is stretched by argon2id. What others of the
+// keys have sealed it opens too, so that a key can be replaced; see
+// [Registry.Reseal].
+func NewSealer(secretKey string, others ...string) (Sealer, error) {
+	var x xchacha
+	for i, k := range append([]string{secretKey}, others...) {
+		aead, err := newAEAD(k)
+		if err != nil && i > 0 {
+			err = fmt.Errorf("previous_secret_keys[%d]: %w", i-1, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		x = append(x, aead)
+	}
+	return x, nil
+}
+
+func newAEAD(secretKey string) (cipher.AEAD, error) {
 	if len(secretKey) < MinSecretKey {
 		return nil, fmt.Errorf("secret_key has %d bytes, it needs at least %d", len(secretKey), MinSecretKey)
 	}
@@ -45,26 +63,31 @@ func NewSealer(secretKey string) (Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make cipher of secret_key: %w", err)
 	}
-	return xchacha{aead}, nil
+	return aead, nil
 }
 
 func (x xchacha) Seal(clear []byte) ([]byte, error) {
-	out := make([]byte, 1+x.aead.NonceSize(), 1+x.aead.NonceSize()+len(clear)+x.aead.Overhead())
+	aead := x[0]
+	out := make([]byte, 1+aead.NonceSize(), 1+aead.NonceSize()+len(clear)+aead.Overhead())
 	out[0] = sealedVersion
 	if _, err := rand.Read(out[1:]); err != nil {
 		return nil, fmt.Errorf("make nonce: %w", err)
 	}
-	return x.aead.Seal(out, out[1:], clear, out[:1]), nil
+	return aead.Seal(out, out[1:], clear, out[:1]), nil
 }
 
 func (x xchacha) Open(sealed []byte) ([]byte, error) {
-	n := 1 + x.aead.NonceSize()
+	n := 1 + x[0].NonceSize()
 	if len(sealed) < n || sealed[0] != sealedVersion {
 		return nil, ErrSealed
 	}
-	clear, err := x.aead.Open(nil, sealed[1:n], sealed[n:], sealed[:1])
-	if err != nil {
-		return nil, errors.Join(ErrSealed, err)
+	failed := ErrSealed
+	for _, aead := range x {
+		clear, err := aead.Open(nil, sealed[1:n], sealed[n:], sealed[:1])
+		if err == nil {
+			return clear, nil
+		}
+		failed = errors.Join(ErrSealed, err)
 	}
-	return clear, nil
+	return nil, failed
 }

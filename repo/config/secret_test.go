@@ -147,3 +147,63 @@ func TestWrongSecretKeyIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyRotation(t *testing.T) {
+	const old, next = "0123456789abcdef", "fedcba9876543210"
+	keys := func(k string, others ...string) func(*Options) {
+		s, err := NewSealer(k, others...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(o *Options) { o.Sealer = s }
+	}
+	password := func(r *Registry) string {
+		t.Helper()
+		c, err := r.Repository(t.Context(), "mirror")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.UpstreamAuth.Password.Reveal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	store := newStore(t)
+	r := open(t, store) // without a key: the secrets are in the clear
+	id := withStore(t, r)
+	_, err := r.CreateRepository(t.Context(), "mirror", func(c *Repository) error {
+		c.Type, c.Format, c.Store, c.UpstreamURL = Cache, "raw", id, "https://upstream.example.com"
+		c.UpstreamAuth = &UpstreamAuth{Username: "u", Password: NewSecret("hunter2")}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Reseal(t.Context()); !errors.Is(err, ErrNoKey) {
+		t.Errorf("Reseal without a key: %v", err)
+	}
+	for _, step := range []func(*Options){keys(old), keys(old, next), keys(next, old)} {
+		r = open(t, store, step)
+		for range 2 {
+			if n, err := r.Reseal(t.Context()); err != nil || n != 2 { // the repository and the sample
+				t.Fatalf("Reseal wrote %d, %v", n, err)
+			}
+			if got := password(r); got != "hunter2" {
+				t.Errorf("the secret is %q", got)
+			}
+		}
+	}
+	if got := password(open(t, store, keys(next))); got != "hunter2" {
+		t.Errorf("with the new key alone: %q", got)
+	}
+	var o Options
+	keys(old)(&o)
+	o.KV = store
+	if err := Open(o).Load(t.Context()); !errors.Is(err, ErrSealed) {
+		t.Errorf("with the old key alone: %v", err)
+	}
+	if _, err := NewSealer(next, "short"); err == nil {
+		t.Error("a short previous key was taken")
+	}
+}
