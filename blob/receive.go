@@ -43,6 +43,11 @@ type Options struct {
 	Size int64
 	// Also lists digests wanted besides BLAKE3 and SHA-256.
 	Also []digest.Algorithm
+	// After, if not nil, is the [Received.State] of what this body continues:
+	// the SHA-256 is that of both together, the other digests are of this body.
+	After []byte
+	// Continued asks for [Received.State].
+	Continued bool
 	// NewID makes the blob's id. Nil takes time and randomness from the system;
 	// [Source.NewID] is the better choice.
 	NewID func() (ID, error)
@@ -78,12 +83,23 @@ func Receive(ctx context.Context, s Store, r io.Reader, o Options) (*Received, e
 	}
 	h := digest.NewHasher(o.Also...)
 	defer h.Release()
+	if o.After != nil {
+		if err := h.Continue(digest.SHA256, o.After); err != nil {
+			return nil, err
+		}
+	}
 	in := &intake{ctx: ctx, r: r, size: o.Size, max: o.Max}
 	v := &Received{ctx: ctx, store: s, newID: o.NewID, inline: o.Inline}
 	if err := v.receive(ctx, in, h, o); err != nil {
 		return nil, errors.Join(err, v.Discard(ctx))
 	}
 	v.size, v.sums = h.Len(), h.Sums()
+	if o.Continued {
+		var err error
+		if v.state, err = h.State(digest.SHA256); err != nil {
+			return nil, errors.Join(err, v.Discard(ctx))
+		}
+	}
 	return v, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -373,5 +374,28 @@ func TestReadAt(t *testing.T) {
 		if ids := listed(t, s); len(ids) > 0 {
 			t.Errorf("Discard after ReadAt left %v", ids)
 		}
+	}
+}
+
+func TestReceiveContinues(t *testing.T) {
+	s := mem.New(mem.Config{})
+	whole := bytes.Repeat([]byte("0123456789"), 1000)
+	var state []byte
+	for _, part := range [][]byte{whole[:1], whole[1:5000], whole[5000:]} {
+		v, err := blob.Receive(t.Context(), s, bytes.NewReader(part), blob.Options{Size: -1, Inline: 4 << 10, Buffer: 4 << 10, After: state, Continued: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if one := blake3.Sum256(part); !bytes.Equal(v.Sums().BLAKE3, one[:]) {
+			t.Errorf("BLAKE3 of a part is %x", v.Sums().BLAKE3)
+		}
+		state = v.State()
+		if sum := sha256.Sum256(whole); len(part) == 5000 && !bytes.Equal(v.Sums().SHA256, sum[:]) {
+			t.Errorf("SHA-256 of all parts is %x", v.Sums().SHA256)
+		}
+		v.Discard(t.Context())
+	}
+	if _, err := blob.Receive(t.Context(), s, bytes.NewReader(whole), blob.Options{Size: -1, After: []byte("no state")}); !errors.Is(err, digest.ErrInvalid) {
+		t.Errorf("went on from no state: %v", err)
 	}
 }

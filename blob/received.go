@@ -36,6 +36,7 @@ type Received struct {
 
 	size   int64
 	sums   digest.Sums
+	state  []byte
 	inline int64
 
 	mu     sync.Mutex     // guards what follows
@@ -56,6 +57,10 @@ func (v *Received) Size() int64 { return v.size }
 
 // Sums returns BLAKE3, SHA-256 and the digests that were asked for.
 func (v *Received) Sums() digest.Sums { return v.sums }
+
+// State is the state of SHA-256 after the body, if [Options.Continued] asked
+// for it: what a body that goes on with this one is received After.
+func (v *Received) State() []byte { return v.state }
 
 // Bytes returns the content if it is in memory. It is valid until Discard and
 // must not be changed.

@@ -175,3 +175,34 @@ func BenchmarkHasher(b *testing.B) {
 		})
 	}
 }
+
+func TestHasherContinues(t *testing.T) {
+	one := digest.NewHasher(digest.SHA512)
+	one.Write([]byte("a"))
+	for _, a := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
+		state, err := one.State(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two := digest.NewHasher(a)
+		if err := two.Continue(a, state); err != nil {
+			t.Fatal(err)
+		}
+		two.Write([]byte("bc"))
+		if got := two.Sums().Hex(a); got != abc[a] {
+			t.Errorf("%s of a and bc = %s, want %s", a, got, abc[a])
+		}
+		if got := two.Sums().Hex(digest.BLAKE3); got == abc[digest.BLAKE3] {
+			t.Error("BLAKE3 went on too")
+		}
+		if err := two.Continue(a, []byte("nonsense")); !errors.Is(err, digest.ErrInvalid) {
+			t.Errorf("%s went on from nonsense: %v", a, err)
+		}
+	}
+	if _, err := one.State(digest.BLAKE3); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("state of BLAKE3: %v", err)
+	}
+	if err := one.Continue(digest.MD5, nil); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("continue an algorithm that is not computed: %v", err)
+	}
+}

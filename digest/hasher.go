@@ -1,6 +1,9 @@
 package digest
 
 import (
+	"encoding"
+	"errors"
+	"fmt"
 	"hash"
 	"runtime"
 	"slices"
@@ -89,4 +92,37 @@ func (h *Hasher) Sums() Sums {
 		s.Set(a, h.hashes[i].Sum(nil))
 	}
 	return s
+}
+
+// State returns what is needed to go on hashing by one algorithm elsewhere, see
+// [Hasher.Continue]. The error wraps errors.ErrUnsupported where the algorithm
+// has no such form (BLAKE3), or h does not compute it.
+func (h *Hasher) State(a Algorithm) ([]byte, error) {
+	i := slices.Index(h.algorithms, a)
+	if i < 0 {
+		return nil, fmt.Errorf("state of %s: %w", a, errors.ErrUnsupported)
+	}
+	m, ok := h.hashes[i].(encoding.BinaryMarshaler)
+	if !ok {
+		return nil, fmt.Errorf("state of %s: %w", a, errors.ErrUnsupported)
+	}
+	return m.MarshalBinary()
+}
+
+// Continue makes the sum of one algorithm that of what was hashed up to state,
+// and of what is written from now on. It is called before the first Write; the
+// other sums are of what is written alone.
+func (h *Hasher) Continue(a Algorithm, state []byte) error {
+	i := slices.Index(h.algorithms, a)
+	if i < 0 {
+		return fmt.Errorf("continue %s: %w", a, errors.ErrUnsupported)
+	}
+	u, ok := h.hashes[i].(encoding.BinaryUnmarshaler)
+	if !ok {
+		return fmt.Errorf("continue %s: %w", a, errors.ErrUnsupported)
+	}
+	if err := u.UnmarshalBinary(state); err != nil {
+		return fmt.Errorf("%w: state of %s: %w", ErrInvalid, a, err)
+	}
+	return nil
 }

@@ -48,3 +48,23 @@ var (
 func BadRequest(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrBadRequest, fmt.Sprintf(format, args...))
 }
+
+// Coded is an error that clients of a format know by a code of theirs.
+type Coded struct {
+	Code string
+	Err  error
+}
+
+func (e *Coded) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error without the code.
+func (e *Coded) Unwrap() error { return e.Err }
+
+// CodeOf returns the outermost code in the chain of err, "" without one.
+func CodeOf(err error) string {
+	var c *Coded
+	if errors.As(err, &c) {
+		return c.Code
+	}
+	return ""
+}

@@ -5,7 +5,7 @@
 // (opaque bytes), a document (rendered from many records), a write, a delete,
 // or a small call (login, search). A format says how a path is read ([Format]
 // Route), how an upload becomes records (Accept), how an upstream document
-// becomes records ([Indexer] Parse) and how records become documents (Render).
+// becomes records ([Parser]) and how records become documents ([Indexer]).
 // What kind of repository asks — hosted, cache, group, a snapshot — it never
 // learns; that is written once, in package repo.
 package formats
@@ -36,9 +36,9 @@ type Format interface {
 	Accept(ctx context.Context, op Op, up *Upload, tx Tx) error
 }
 
-// Indexer is implemented by formats with documents that are rendered from
-// records. Scopes of other formats carry no stamp and no publications.
-type Indexer interface {
+// Parser is implemented by formats whose records an upstream tells in
+// documents, so that a cache lists what it has no copy of.
+type Parser interface {
 	Format
 	// Entry names the upstream document, relative to the upstream's base,
 	// whose change means that the records of the scope have changed; "" for a
@@ -48,6 +48,12 @@ type Indexer interface {
 	// order of [Record.Name], reading Entry and what it leads to from src. It
 	// yields one error, last. An upstream without the scope is ErrNotFound.
 	Parse(ctx context.Context, scope string, src Source) iter.Seq2[Record, error]
+}
+
+// Indexer is a Parser with documents that are rendered from records. Scopes of
+// other formats carry no stamp and no publications.
+type Indexer interface {
+	Parser
 	// Render writes all documents of the scope. recs is in ascending order of
 	// Name and must be read to its end or its error returned.
 	Render(ctx context.Context, scope string, recs iter.Seq2[Record, error], pub Pub) error
@@ -138,7 +144,7 @@ type Record struct {
 	Scope string
 	// Name is below the scope, non-empty. Its last segment begins with ":" if
 	// the record has no bytes of its own; such records are not browsed. That
-	// holds for an [Indexer] only: to other formats, which have nothing but
+	// holds for a [Parser] only: to other formats, which have nothing but
 	// files, it is a character like any other.
 	Name string
 	Path string // where clients fetch the file if not at Scope/Name
@@ -295,6 +301,9 @@ type Content struct {
 	Gzip *Content
 	// Accessed, if set, notes that a client read the file.
 	Accessed func()
+	// Presign, if set, returns a URL at which the blob store itself answers a
+	// GET for a while; ok is false where it can't.
+	Presign func(ctx context.Context, contentType string) (url string, ok bool, err error)
 	// Warning, if set, is told to the client: "110 - \"stale\"", for instance.
 	Warning string
 }

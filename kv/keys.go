@@ -27,7 +27,7 @@ import (
 //	s/<repo>                 pruned                   up to when history is gone
 //	b/<store>/<2 hex>        <BLAKE3 hex>             reference to a blob
 //	u/<repo>/<2 hex>         <uuid>                   upload session
-//	u/<repo>/<2 hex>         <uuid>//<part>           its parts
+//	u/<repo>/<2 hex>         <uuid>//<part>-<nonce>   its parts but the first
 //	n                        <node id>                node
 //	l/<2 hex>                <name>                   lease
 //	k/open                   <slot>                   task that is not over; one per slot
@@ -237,6 +237,24 @@ func ReferencePartition(store, prefix string) string { return "b/" + store + "/"
 // UploadPartition holds the sessions of a repository whose id begins with
 // prefix, two hex digits.
 func UploadPartition(repo, prefix string) string { return "u/" + repo + "/" + prefix }
+
+// Upload names an upload session by its UUID.
+func (s Space) Upload(id string) Key {
+	return Key{s.Uploads(id[:min(2, len(id))]), id}
+}
+
+// Uploads is the partition of the sessions whose UUID begins with prefix, two
+// hex digits.
+func (s Space) Uploads(prefix string) string { return UploadPartition(s.Repo, prefix) }
+
+// UploadPart names a part of an upload session. Of several writers who append
+// the same part the session says whose nonce counts.
+func (s Space) UploadPart(id string, part int, nonce uint64) Key {
+	return Key{s.Uploads(id[:min(2, len(id))]), fmt.Sprintf("%s%s%08d-%016x", id, sep, part, nonce)}
+}
+
+// UploadPartsRange bounds the parts of an upload session.
+func UploadPartsRange(id string) (from, to string) { return id + sep, id + "/0" }
 
 // Node names a node's record.
 func Node(id string) Key { return Key{"n", id} }

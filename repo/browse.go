@@ -162,7 +162,7 @@ func (h *Handle) walk(ctx context.Context, dir string, at position) iter.Seq2[wa
 					yield(walked{}, err)
 					return
 				}
-				if hidden || b.repo.index != nil && n.Record.Hidden(n.Name) {
+				if hidden || b.repo.parser != nil && n.Record.Hidden(n.Name) {
 					continue
 				}
 				if !yield(walked{n.Record.Public(n.Scope, n.Name), position{i, n.Cursor()}}, nil) {

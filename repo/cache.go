@@ -33,6 +33,9 @@ const stale = `110 - "response is stale"`
 // request is one to the repository's upstream with its credentials.
 func (c *cache) request(path string) (upstream.Request, error) {
 	r := upstream.Request{Base: c.repo.UpstreamURL, Ref: path, Realms: c.repo.UpstreamRealms}
+	if a, ok := c.repo.format.(formats.Asker); ok {
+		r.Ref, r.Header = a.Ask(r.Base, path)
+	}
 	if a := c.repo.UpstreamAuth; a != nil {
 		password, err := a.Password.Reveal()
 		if err != nil {
@@ -50,7 +53,7 @@ func (c *cache) request(path string) (upstream.Request, error) {
 
 // Stamp is the digest of the scope's entry document, asked for again when due.
 func (c *cache) Stamp(ctx context.Context, scope string) (string, error) {
-	entry := c.repo.index.Entry(scope)
+	entry := c.repo.parser.Entry(scope)
 	if entry == "" {
 		return "", nil
 	}
@@ -68,12 +71,43 @@ func (c *cache) Stamp(ctx context.Context, scope string) (string, error) {
 	return d.stamp(), nil
 }
 
-// Records parses the upstream's documents.
+// Records parses the upstream's documents. Where no document tells of a scope
+// it has what was copied.
 func (c *cache) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
-	if c.repo.index == nil {
+	if c.repo.parser == nil {
 		return func(func(formats.Record, error) bool) {}
 	}
-	return c.repo.index.Parse(ctx, scope, source{c, scope, c.repo.index.Entry(scope)})
+	entry := c.repo.parser.Entry(scope)
+	if c.repo.index != nil {
+		return c.repo.parser.Parse(ctx, scope, source{c, scope, entry})
+	}
+	if entry == "" {
+		return c.hosted.Records(ctx, scope)
+	}
+	return func(yield func(formats.Record, error) bool) {
+		// No stamp was read before, which would have asked.
+		if _, err := c.Stamp(ctx, scope); err != nil {
+			yield(formats.Record{}, err)
+			return
+		}
+		c.repo.parser.Parse(ctx, scope, source{c, scope, entry})(yield)
+	}
+}
+
+var _ formats.Ranger = (*cache)(nil)
+
+// RecordsFrom is not that of the copies.
+func (c *cache) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
+	return func(yield func(formats.Record, error) bool) {
+		for rec, err := range c.Records(ctx, scope) {
+			if err == nil && rec.Name < from {
+				continue
+			}
+			if !yield(rec, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func (c *cache) Open(ctx context.Context, op formats.Op) (*formats.Content, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -40,7 +41,8 @@ type document struct {
 	// later than its predecessor's.
 	Since int64 `cbor:"11,keyasint,omitempty"` // Unix ns
 	// Replaced: there is no document, but there was one before.
-	Replaced bool `cbor:"12,keyasint,omitempty"`
+	Replaced bool   `cbor:"12,keyasint,omitempty"`
+	Next     string `cbor:"13,keyasint,omitempty"` // URL of what the upstream says follows
 }
 
 func (d *document) stamp() string { return cacheStamp + hex.EncodeToString(d.Sums.BLAKE3[:16]) }
@@ -169,7 +171,7 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	d := &document{
 		Status: http.StatusOK, Checked: c.service.Now().UnixNano(), ETag: resp.ETag, LastModified: resp.LastModified, URL: resp.URL,
-		Size: rc.Size(), Sums: rc.Sums(),
+		Size: rc.Size(), Sums: rc.Sums(), Next: nextPage(resp),
 	}
 	if old != nil && bytes.Equal(old.Sums.BLAKE3, d.Sums.BLAKE3) {
 		d.Inline, d.Store, d.Blob = old.Inline, old.Store, old.Blob
@@ -264,6 +266,36 @@ func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.Read
 		return io.NopCloser(bytes.NewReader(d.Inline)), nil
 	}
 	return s.cache.service.opener(d.Store, d.Blob, d.Sums)(ctx, 0, -1)
+}
+
+var _ formats.Paged = source{}
+
+// Next asks for the document again only if it is not stored.
+func (s source) Next(ctx context.Context, path string) (string, error) {
+	d, err := s.cache.storedDocument(ctx, s.scope, path)
+	if err != nil {
+		return "", err
+	}
+	return d.Next, nil
+}
+
+// nextPage reads the Link header of an answer, RFC 8288; "" without a link to
+// a next page that can be followed.
+func nextPage(resp *upstream.Response) string {
+	for _, v := range resp.Header.Values("Link") {
+		for link := range strings.SplitSeq(v, ",") {
+			target, params, ok := strings.Cut(strings.TrimSpace(link), ";")
+			target, open := strings.CutPrefix(strings.TrimSpace(target), "<")
+			target, closed := strings.CutSuffix(target, ">")
+			if !ok || !open || !closed || !strings.Contains(strings.ReplaceAll(params, `"`, ""), "rel=next") {
+				continue
+			}
+			if next, err := resolve(resp.URL, target); err == nil {
+				return next
+			}
+		}
+	}
+	return ""
 }
 
 func (c *cache) storedDocument(ctx context.Context, scope, path string) (*document, error) {

@@ -177,8 +177,16 @@ func (c *cache) rememberedMissing(ctx context.Context, op formats.Op, within tim
 	return err == nil && d.missing() && (within < 0 || c.service.Now().Sub(time.Unix(0, d.Checked)) < within)
 }
 
-// fetch asks the upstream, conditionally where there is a copy.
+// fetch asks the upstream.
 func (c *cache) fetch(ctx context.Context, f *fill, op formats.Op, old *copied) (*formats.Content, error) {
+	if p, ok := c.repo.format.(formats.Pointer); ok && p.Points(op) {
+		return c.fetchPointed(ctx, f, op, old, p)
+	}
+	return c.fetchFile(ctx, f, op, old)
+}
+
+// fetchFile asks for the bytes, conditionally where there is a copy.
+func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copied) (*formats.Content, error) {
 	req, promised, err := c.locate(ctx, op)
 	if err != nil {
 		return nil, err

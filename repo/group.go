@@ -88,9 +88,16 @@ func cmpOr(a, b error) error {
 // Records merges by name; of records with one name the first member's wins,
 // and so it does for two records that clients would fetch at one path.
 func (g *group) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
+	return g.RecordsFrom(ctx, scope, "")
+}
+
+var _ formats.Ranger = (*group)(nil)
+
+// RecordsFrom merges what the members have from a name on.
+func (g *group) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
 	seqs := make([]iter.Seq2[formats.Record, error], len(g.members))
 	for i, m := range g.members {
-		seqs[i] = m.Records(ctx, scope)
+		seqs[i] = formats.RecordsFrom(ctx, m, scope, from)
 	}
 	less := func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) }
 	return func(yield func(formats.Record, error) bool) {

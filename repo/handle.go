@@ -14,6 +14,10 @@ import (
 type Handle struct {
 	Config *config.Repository
 	Format formats.Format
+	// Source finds the repository that a client of the surface means by a
+	// name, for copies from it, and what the name says within it. Optional;
+	// it is set before Call.
+	Source func(name string) (repository, within string, ok bool)
 
 	service *Service
 	repo    *repository
@@ -186,5 +190,5 @@ func (h *Handle) Call(w http.ResponseWriter, r *http.Request, op formats.Op) err
 	if !ok {
 		return fmt.Errorf("%s: %w", op.Label, formats.ErrNotFound)
 	}
-	return c.Call(w, r, op, h.view)
+	return c.Call(w, r.WithContext(formats.WithUploads(r.Context(), uploads{h})), op, h.view)
 }

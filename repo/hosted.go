@@ -9,6 +9,7 @@ import (
 	"iter"
 	"time"
 
+	"granary/blob"
 	"granary/formats"
 	"granary/repo/record"
 )
@@ -70,8 +71,15 @@ func (h *hosted) heal(ctx context.Context, scope string) (string, error) {
 
 // Records reads consistently.
 func (h *hosted) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
+	return h.RecordsFrom(ctx, scope, "")
+}
+
+var _ formats.Ranger = (*hosted)(nil)
+
+// RecordsFrom reads consistently.
+func (h *hosted) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
 	return func(yield func(formats.Record, error) bool) {
-		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, h.when()) {
+		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, h.when(), record.From(from)) {
 			if err != nil {
 				yield(formats.Record{}, fmt.Errorf("read the records of %s/%s: %w", h.repo.Name, scope, err))
 				return
@@ -132,8 +140,31 @@ func (h *hosted) content(op formats.Op, rec record.Record) *formats.Content {
 	c.Open = func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
 		return h.openBlob(ctx, op, rec, offset, n)
 	}
+	if h.repo.PresignedRedirects {
+		c.Presign = h.presigner(rec)
+	}
 	return c
 }
+
+// presigner lets the blob store answer a download. A URL is good for less than
+// the collector waits before it deletes what it condemned.
+func (h *hosted) presigner(rec record.Record) func(context.Context, string) (string, bool, error) {
+	return func(ctx context.Context, contentType string) (string, bool, error) {
+		store, err := h.service.Store(ctx, rec.Store)
+		if err != nil {
+			return "", false, err
+		}
+		grace := time.Duration(h.service.Registry.Settings().GCGrace) * time.Second
+		ttl := min(grace/5, presignTime)
+		if ttl < time.Second {
+			return "", false, nil
+		}
+		return blob.Presign(ctx, store, rec.Blob, ttl, blob.Header{ContentType: contentType})
+	}
+}
+
+// presignTime is how long a presigned URL is good for.
+const presignTime = 10 * time.Minute
 
 func inlineOpener(b []byte) func(context.Context, int64, int64) (io.ReadCloser, error) {
 	return func(_ context.Context, offset, n int64) (io.ReadCloser, error) {

@@ -15,6 +15,7 @@ import (
 type repository struct {
 	*config.Repository
 	format formats.Format
+	parser formats.Parser  // nil for a format whose records no upstream lists
 	index  formats.Indexer // nil for a format without documents
 	space  kv.Space
 
@@ -33,6 +34,7 @@ func (s *Service) repository(c *config.Repository) (*repository, error) {
 		return nil, fmt.Errorf("%w: this server has no format %q, which repository %s is of", formats.ErrNotFound, c.Format, c.Name)
 	}
 	r = &repository{Repository: c, format: f, space: kv.Space{Repo: c.ID, Shards: c.Shards}}
+	r.parser, _ = f.(formats.Parser)
 	r.index, _ = f.(formats.Indexer)
 	for _, p := range []struct {
 		to   *[]*regexp.Regexp

@@ -15,6 +15,7 @@ import (
 	"granary/repo/config"
 	"granary/repo/record"
 	"granary/repo/refs"
+	"granary/repo/sessions"
 	"granary/repo/upstream"
 )
 
@@ -76,6 +77,7 @@ type Service struct {
 	pubs    *publications
 	fills   fills
 	docs    documents
+	uploads *sessions.Store
 	rings   rings
 	pasts   pasts
 
@@ -131,6 +133,7 @@ func New(c Config) (*Service, error) {
 		return nil, err
 	}
 	s.pubs = pubs
+	s.uploads = &sessions.Store{KV: c.KV, Now: c.Now}
 	s.fills.running = map[string]*fill{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil

@@ -27,10 +27,10 @@ func (c *cache) locate(ctx context.Context, op formats.Op) (upstream.Request, di
 		return req, op.Sum, err
 	}
 	p, ok := c.repo.format.(formats.Promiser)
-	if !ok || c.repo.index == nil || !p.Promised(op) {
+	if !ok || c.repo.parser == nil || !p.Promised(op) {
 		return req, op.Sum, nil
 	}
-	entry := c.repo.index.Entry(op.Scope)
+	entry := c.repo.parser.Entry(op.Scope)
 	d, err := c.document(ctx, op.Scope, entry, digest.Sums{})
 	if err != nil {
 		return req, op.Sum, err
@@ -186,6 +186,11 @@ func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Receive
 		rec.Store, rec.Blob = c.repo.Store, held.Blob
 		confirm = func() error { return c.service.Refs.Confirm(ctx, held) }
 	}
+	return c.storeCopy(ctx, op, rec, confirm)
+}
+
+// storeCopy writes the record of a copy, then confirms the use of its content.
+func (c *cache) storeCopy(ctx context.Context, op formats.Op, rec record.Record, confirm func() error) (*formats.Content, error) {
 	out, err := c.service.Records.Put(ctx, c.repo.space, op.Scope, op.Name, rec, func(old *record.Record) (record.Verdict, error) {
 		if old != nil && bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) {
 			return record.Same, nil

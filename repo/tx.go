@@ -41,6 +41,7 @@ type put struct {
 	rec  formats.Record
 	blob *upload
 	may  func(old *formats.Record) error // nil: the conflict policy decides
+	kept *content                        // instead of blob: bytes that the store has already
 }
 
 var _ formats.Tx = (*tx)(nil)
@@ -82,7 +83,7 @@ func (t *tx) Put(rec formats.Record, b formats.Blob) {
 
 func (t *tx) PutIf(rec formats.Record, b formats.Blob, may func(old *formats.Record) error) {
 	u, _ := b.(*upload)
-	t.puts = append(t.puts, put{rec, u, may})
+	t.puts = append(t.puts, put{rec: rec, blob: u, may: may})
 }
 
 func (t *tx) Delete(scope, name string) {
@@ -255,7 +256,10 @@ func (t *tx) prepare(ctx context.Context, p put) (record.Record, *refs.Held, err
 		Type: p.rec.Type, Meta: p.rec.Meta, Path: p.rec.Path, URL: p.rec.URL, Move: p.rec.Move,
 		Created: now, Updated: now,
 	}
-	if p.blob == nil {
+	switch {
+	case p.kept != nil:
+		return t.use(ctx, rec, p)
+	case p.blob == nil:
 		return rec, nil, nil
 	}
 	rec.Size, rec.Sums = p.blob.Size(), p.blob.Sums()

@@ -8,6 +8,7 @@ import (
 	"granary/formats"
 	"granary/formats/apt"
 	"granary/formats/cargo"
+	"granary/formats/docker"
 	"granary/formats/golang"
 	"granary/formats/helm"
 	"granary/formats/pypi"
@@ -23,6 +24,7 @@ func Formats(now func() time.Time) []formats.Format {
 	return []formats.Format{
 		apt.New(now),
 		cargo.New(now),
+		docker.New(),
 		golang.New(now),
 		helm.New(),
 		pypi.New(),

@@ -21,6 +21,7 @@ type options struct {
 	deep  bool // names of scope reach below it
 	at    int64
 	waits string // only records that name this commit, seen or not
+	from  string // least name
 }
 
 // Consistent asks for the latest acknowledged state.
@@ -34,6 +35,9 @@ func InScope(scope string) Option {
 
 // Naming asks for the records that name a commit, whether that exists or not.
 func Naming(commit string) Option { return func(o *options) { o.waits = commit } }
+
+// From leaves out the names below one. It is for Scope.
+func From(name string) Option { return func(o *options) { o.from = name } }
 
 // resolve folds options. A scope that the directory is not within is of no use.
 func resolve(dir string, opts []Option) options {
@@ -87,7 +91,7 @@ const (
 // last.
 func (s *Store) Scope(ctx context.Context, sp kv.Space, scope string, opts ...Option) iter.Seq2[Named, error] {
 	o := resolve(scope, opts)
-	from, to := kv.NamesRange(scope, "")
+	from, to := kv.NamesRange(scope, o.from)
 	return s.scan(ctx, sp, span{0, sp.Records(sp.Shard(scope)), from, to}, o)
 }
 
