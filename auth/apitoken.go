@@ -66,10 +66,13 @@ type apiToken struct {
 type holder struct {
 	user  *user
 	token *apiToken // nil: by a password, or a session made with one
+	// scoped is what a token of one surface leaves; nil: everything.
+	scoped *scoped
 }
 
 func (h holder) identity(m Method, peer string) Identity {
 	id := h.user.identity(m, peer)
+	id.scoped = h.scoped
 	if h.token != nil {
 		id.Token, id.limits, id.expires = h.token.record.ID, h.token.limits, h.token.expires
 	}
@@ -131,5 +134,5 @@ func (s *Service) byAPIToken(text Secret, peer string) (Identity, error) {
 		return Identity{}, &CredentialError{Token, "invalid token"}
 	}
 	s.uses.note(t.record.ID)
-	return holder{snap.users[t.record.User], t}.identity(Token, peer), nil
+	return holder{user: snap.users[t.record.User], token: t}.identity(Token, peer), nil
 }

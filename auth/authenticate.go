@@ -17,6 +17,12 @@ import (
 // nobody, ErrLocked after too many failures, ErrBusy when too many passwords
 // are being checked; other errors mean that it could not be told.
 func (s *Service) Authenticate(ctx context.Context, r *http.Request) (Identity, error) {
+	return s.AuthenticateFor(ctx, r, "")
+}
+
+// AuthenticateFor is Authenticate on a surface that has tokens of its own,
+// those that [Service.IssueScoped] made for the audience.
+func (s *Service) AuthenticateFor(ctx context.Context, r *http.Request, audience string) (Identity, error) {
 	peer := s.peer(r)
 	c, err := parseHeader(r.Header)
 	if err != nil {
@@ -33,7 +39,7 @@ func (s *Service) Authenticate(ctx context.Context, r *http.Request) (Identity, 
 		}
 		return u.identity(Basic, peer), nil
 	case JWT:
-		return s.bearer(ctx, c.secret, peer)
+		return s.bearer(ctx, c.secret, peer, audience)
 	default:
 		return s.anonymous(peer), nil
 	}
@@ -45,14 +51,14 @@ func (s *Service) AuthenticateToken(ctx context.Context, r *http.Request, token 
 	if token == "" || len(token) > maxCredential {
 		return Identity{}, &CredentialError{Token, "not a token"}
 	}
-	return s.bearer(ctx, token, s.peer(r))
+	return s.bearer(ctx, token, s.peer(r), "")
 }
 
-func (s *Service) bearer(ctx context.Context, token Secret, peer string) (Identity, error) {
+func (s *Service) bearer(ctx context.Context, token Secret, peer, audience string) (Identity, error) {
 	if isAPIToken(token) {
 		return s.byAPIToken(token, peer)
 	}
-	h, err := s.verifyToken(ctx, token)
+	h, err := s.verifyToken(ctx, token, audience)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -69,19 +75,19 @@ func (s *Service) anonymous(peer string) Identity {
 
 // verifyToken loads first if the token was signed with a key that is not
 // known here: another node may have rotated it a moment ago.
-func (s *Service) verifyToken(ctx context.Context, token Secret) (holder, error) {
+func (s *Service) verifyToken(ctx context.Context, token Secret, audience string) (holder, error) {
 	f := s.tokens.fingerprint(string(token))
-	if p, ok := s.tokens.find(f); ok {
+	if p, ok := s.tokens.find(f); ok && p.scoped.meantFor(audience) {
 		if h, ok := s.stillGood(p); ok {
 			return h, nil
 		}
 	}
-	p, err := s.prove(s.snapshot(), token)
+	p, err := s.prove(s.snapshot(), token, audience)
 	if errors.Is(err, errKeyID) && s.mayReload() {
 		if err := s.Load(ctx); err != nil {
 			return holder{}, fmt.Errorf("unknown signing key: %w", err)
 		}
-		p, err = s.prove(s.snapshot(), token)
+		p, err = s.prove(s.snapshot(), token, audience)
 	}
 	if err != nil {
 		return holder{}, tokenError(err)
@@ -107,7 +113,7 @@ func (s *Service) stillGood(p proof) (holder, bool) {
 
 // bound adds the API token that a session depends on, if that still lives.
 func (s *Service) bound(snap *snapshot, p proof) (holder, bool) {
-	h := holder{user: snap.users[p.user.record.Name]}
+	h := holder{user: snap.users[p.user.record.Name], scoped: p.scoped}
 	if h.user == nil || snap.homeless(h.user) {
 		return holder{}, false
 	}

@@ -28,6 +28,7 @@ type Identity struct {
 	rights     rights
 	limits     *rights   // what the token is limited to; nil: to nothing less than rights
 	expires    time.Time // when the token ends; zero: never, or no token
+	scoped     *scoped   // what a token of one surface is good for; nil: everything
 }
 
 // Can tells whether the identity may read, write or delete everything in a
@@ -53,16 +54,17 @@ func (i Identity) CanSome(verb, repository, dir string) bool {
 }
 
 func (i Identity) can(verb, repository string, r reach) bool {
-	return !i.mustChange && i.rights.allow(verb, repository, r) && (i.limits == nil || i.limits.allow(verb, repository, r))
+	return !i.mustChange && i.rights.allow(verb, repository, r) && (i.limits == nil || i.limits.allow(verb, repository, r)) &&
+		i.scoped.allows(verb, repository)
 }
 
 // Admin tells whether the identity may administer the server. A token that is
 // limited to repositories never may.
-func (i Identity) Admin() bool { return !i.mustChange && i.rights.admin && i.limits == nil }
+func (i Identity) Admin() bool { return !i.mustChange && i.rights.admin && !i.Limited() }
 
 // Limited tells that the identity was shown by a token with less than its
 // user's rights: it may use repositories, but not act on the user's account.
-func (i Identity) Limited() bool { return i.limits != nil }
+func (i Identity) Limited() bool { return i.limits != nil || i.scoped != nil }
 
 // MustChangePassword tells that the identity may do nothing but change its
 // password; Can and Admin say no until then.

@@ -29,13 +29,15 @@ func (s *Service) Login(ctx context.Context, peer, name string, password Secret)
 // Issue returns a new session of an identity with the rights that it has. One
 // that was shown by an API token stays bound to it: the session has the token's
 // limits and ends with it.
-func (s *Service) Issue(id Identity) (Session, error) {
+func (s *Service) Issue(id Identity) (Session, error) { return s.issue(id, nil) }
+
+func (s *Service) issue(id Identity, scoped *scoped) (Session, error) {
 	snap := s.snapshot()
 	u := snap.users[id.Name]
 	if u == nil {
 		return Session{}, fmt.Errorf("user %q: %w", id.Name, ErrNotFound)
 	}
-	h := holder{user: u}
+	h := holder{user: u, scoped: scoped}
 	if id.Token != "" {
 		if h.token = s.living(snap, id.Token); h.token == nil || h.token.record.User != id.Name {
 			return Session{}, &CredentialError{Token, "the token has ended"}

@@ -32,6 +32,10 @@ type claims struct {
 	Audience json.RawMessage `json:"aud,omitempty"`
 	// Token is the id of the API token that the session was made with.
 	Token string `json:"tok,omitempty"`
+	// Access is what a token with an audience is good for.
+	Access []Scope `json:"access,omitempty"`
+
+	audience string // that is asked for, "" for none
 }
 
 // maxDate in Unix seconds is in the year 6325, where time.Time is still exact.
@@ -53,7 +57,11 @@ func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return nil, nil
 
 // Validate is called by the parser after the signature was found right.
 func (c *claims) Validate() error {
-	if c.Audience != nil {
+	if c.Audience == nil {
+		return nil
+	}
+	var meant string
+	if json.Unmarshal(c.Audience, &meant) != nil || meant == "" || meant != c.audience {
 		return errAudience
 	}
 	return nil
@@ -75,7 +83,7 @@ func signing(cluster key, name string, user key) []byte {
 }
 
 // sign makes a session of who was recognised that is good for a time.
-func (s *Service) sign(snap *snapshot, holds holder, life time.Duration) (Secret, error) {
+func (s *Service) sign(snap *snapshot, holds holder, life time.Duration) (_ Secret, err error) {
 	u := holds.user
 	k := snap.current()
 	if k == nil {
@@ -89,6 +97,12 @@ func (s *Service) sign(snap *snapshot, holds holder, life time.Duration) (Secret
 	if holds.token != nil {
 		c.Token = holds.token.record.ID
 	}
+	if holds.scoped != nil {
+		c.Access = holds.scoped.scopes
+		if c.Audience, err = json.Marshal(holds.scoped.audience); err != nil {
+			return "", err
+		}
+	}
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
 	t.Header["kid"] = k.id
 	token, err := t.SignedString(signing(k.secret, u.record.Name, u.secret))
@@ -101,14 +115,15 @@ type proof struct {
 	key     string // id
 	token   string // id of the API token that it depends on, "" for none
 	expires time.Time
+	scoped  *scoped // nil: all that its holder may
 }
 
 // prove checks a token and returns whose it is. errKeyID is in the chain when
 // the token names a key that the snapshot does not have.
-func (s *Service) prove(snap *snapshot, token Secret) (proof, error) {
+func (s *Service) prove(snap *snapshot, token Secret, audience string) (proof, error) {
 	var found *user
 	var id string
-	c := new(claims)
+	c := &claims{audience: audience}
 	_, err := s.parser.ParseWithClaims(string(token), c, func(t *jwt.Token) (any, error) {
 		id, _ = t.Header["kid"].(string)
 		k := snap.key(id)
@@ -128,7 +143,10 @@ func (s *Service) prove(snap *snapshot, token Secret) (proof, error) {
 	if found == nil {
 		return proof{}, jwt.ErrTokenSignatureInvalid
 	}
-	p := proof{found, id, c.Token, time.Unix(c.Expires, 0)}
+	p := proof{user: found, key: id, token: c.Token, expires: time.Unix(c.Expires, 0)}
+	if c.Audience != nil {
+		p.scoped = &scoped{audience, c.Access}
+	}
 	if _, ok := s.bound(snap, p); !ok {
 		return proof{}, jwt.ErrTokenInvalidClaims
 	}

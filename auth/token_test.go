@@ -275,7 +275,7 @@ func BenchmarkBearerFirstSeen(b *testing.B) {
 	token := login(b, s, "admin", adminPassword).Token
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.prove(s.snapshot(), token); err != nil {
+		if _, err := s.prove(s.snapshot(), token, ""); err != nil {
 			b.Fatal(err)
 		}
 	}
