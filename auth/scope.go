@@ -35,9 +35,12 @@ func (i Identity) Scoped() bool { return i.scoped != nil }
 // CanOn is Can for one thing in a repository: a token that was asked for
 // another one is not good for it.
 func (i Identity) CanOn(verb, repository, name string) bool {
-	if !i.Can(verb, repository) {
-		return false
-	}
+	return i.Can(verb, repository) && i.InScope(repository, name, verb)
+}
+
+// InScope tells whether the identity's token was asked for a right on one
+// thing; its owner need not have the right.
+func (i Identity) InScope(repository, name, verb string) bool {
 	return i.scoped == nil || slices.ContainsFunc(i.scoped.scopes, func(s Scope) bool {
 		return s.Repository == repository && s.Name == name && slices.Contains(s.Verbs, verb)
 	})

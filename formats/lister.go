@@ -11,4 +11,15 @@ type Lister interface {
 	// Packages yields the names in lexical order, those behind last; "" is the
 	// beginning.
 	Packages(ctx context.Context, view View, last string) iter.Seq2[string, error]
+	// PackageOf returns the name of the package that an operation is about; ""
+	// for one that is about none.
+	PackageOf(op Op) string
+}
+
+// Mirror is implemented by formats whose clients name the server that they
+// would ask if it were not for a mirror.
+type Mirror interface {
+	// Mirrors tells whether a cache of the upstream at a base URL answers for
+	// the server that clients know as host, with its port if it has one.
+	Mirrors(base, host string) bool
 }

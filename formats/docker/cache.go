@@ -38,7 +38,7 @@ func (Format) Ask(base, path string) (string, http.Header) {
 		// The next page of a listing, which the upstream named.
 		return path, nil
 	}
-	if t.name != "" && !strings.Contains(t.name, "/") && IsDefault(base) {
+	if t.name != "" && !strings.Contains(t.name, "/") && isDefault(base) {
 		path = "v2/library/" + rest
 	}
 	switch t.what {
@@ -50,11 +50,22 @@ func (Format) Ask(base, path string) (string, http.Header) {
 	return path, nil
 }
 
-// IsDefault tells whether a base URL is that of the registry which images
-// without a host in their names come from.
-func IsDefault(base string) bool {
+// defaultHosts are names of the registry which images without a host in their
+// names come from.
+var defaultHosts = []string{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+
+func isDefault(base string) bool {
 	u, err := url.Parse(base)
-	return err == nil && slices.Contains([]string{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}, strings.ToLower(u.Hostname()))
+	return err == nil && slices.Contains(defaultHosts, strings.ToLower(u.Hostname()))
+}
+
+// Mirrors compares hosts; the default registry has several names.
+func (Format) Mirrors(base, host string) bool {
+	if slices.Contains(defaultHosts, strings.ToLower(host)) {
+		return isDefault(base)
+	}
+	u, err := url.Parse(base)
+	return err == nil && host != "" && strings.EqualFold(u.Host, host)
 }
 
 // Points is true for tags.

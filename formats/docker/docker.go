@@ -33,6 +33,7 @@ var (
 	_ formats.Pointer  = Format{}
 	_ formats.Keeper   = Format{}
 	_ formats.Lister   = Format{}
+	_ formats.Mirror   = Format{}
 )
 
 // New returns the format.

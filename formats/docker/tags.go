@@ -123,6 +123,20 @@ func (Format) Packages(ctx context.Context, view formats.View, last string) iter
 	}
 }
 
+// PackageOf is the image that an operation is about.
+func (Format) PackageOf(op formats.Op) string {
+	switch op.Label {
+	case labelCatalog:
+		return ""
+	case labelInvalid:
+		t, _ := split(op.Path)
+		return t.name
+	case labelReferrers:
+		return above(above(op.Scope))
+	}
+	return above(op.Scope)
+}
+
 // catalog walks the directories of a repository.
 type catalog struct {
 	ctx   context.Context //nolint:containedctx // of one walk

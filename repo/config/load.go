@@ -25,6 +25,7 @@ type snapshot struct {
 	repositories   map[string]*Repository // by id
 	names          map[string]*Repository
 	repositoryList []*Repository
+	listening      []*Repository // with an address of their own
 	storesByID     map[string]*Store
 	storeList      []*Store
 	stored         loaded[Settings]
@@ -205,6 +206,11 @@ func (s *snapshot) derive(old *snapshot) {
 	s.repositoryList = slices.SortedFunc(maps.Values(s.repositories), func(a, b *Repository) int {
 		return strings.Compare(a.Name, b.Name)
 	})
+	for _, repo := range s.repositoryList {
+		if repo.Listen != "" {
+			s.listening = append(s.listening, repo)
+		}
+	}
 	s.storesByID = make(map[string]*Store, len(s.stores))
 	for _, l := range s.stores {
 		s.storesByID[l.value.ID] = l.value

@@ -159,6 +159,16 @@ func (r *Registry) Repositories() []*Repository {
 	return slices.Clone(r.current.Load().repositoryList)
 }
 
+// Named returns the repository of a name, from memory.
+func (r *Registry) Named(name string) (*Repository, bool) {
+	repo, ok := r.current.Load().names[name]
+	return repo, ok
+}
+
+// Listening returns the repositories that have a port or host name of their
+// own, in order of their names, from memory. The list must not be changed.
+func (r *Registry) Listening() []*Repository { return r.current.Load().listening }
+
 // Store returns the store of a name. A name that is not in memory is looked up
 // consistently before the answer is ErrNotFound.
 func (r *Registry) Store(ctx context.Context, name string) (*Store, error) {
