@@ -10,11 +10,16 @@ import (
 	"granary/httpapi/content"
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
+	"granary/httpapi/registry"
 )
 
 // fail answers with what an error says. f may have a body of its own for it.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, f formats.Format) {
 	s.failAs(w, r, err, func(told fault.Fault) {
+		if s.Registry != nil && registry.Owns(r.URL.Path) {
+			registry.Fail(w, r, err, told)
+			return
+		}
 		told.Prepare(w, r)
 		if told.Status == http.StatusUnauthorized {
 			s.challenge(exchange.From(r.Context()), w.Header(), r)

@@ -25,6 +25,7 @@ import (
 	"granary/httpapi/fault"
 	"granary/httpapi/nexus"
 	"granary/httpapi/origin"
+	"granary/httpapi/registry"
 	"granary/httpapi/rest"
 	"granary/repo"
 	"granary/repo/config"
@@ -55,6 +56,8 @@ type Config struct {
 	Settings func() *config.Settings
 	// REST is what the routes below /api/v1 need.
 	REST rest.Config
+	// Registry answers what lies below /v2. Optional.
+	Registry *registry.Surface
 	// Version begins with a number.
 	Version string
 
@@ -125,6 +128,10 @@ func (s *server) routes() error {
 	m := mux.NewRouter().SkipClean(true).UseEncodedPath()
 	// First, because it is the busiest.
 	m.PathPrefix("/repository/").HandlerFunc(s.repository)
+	if s.Registry != nil {
+		m.Path(registry.Prefix).HandlerFunc(s.registry)
+		m.PathPrefix(registry.Prefix + "/").HandlerFunc(s.registry)
+	}
 	// A known path with another method is 405, by mux, with an empty body.
 	for path, h := range map[string]handler{"/live": s.alive, "/healthz": s.alive, "/ready": s.health, "/health": s.health} {
 		m.Path(path).Methods(http.MethodGet, http.MethodHead).Handler(s.route(path, h))

@@ -13,6 +13,7 @@ import (
 	"granary/formats"
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
+	"granary/httpapi/registry"
 	"granary/httpapi/requestpath"
 	"granary/telemetry"
 )
@@ -84,6 +85,9 @@ func (s *server) authenticate(x *exchange.Exchange, r *http.Request) error {
 // identify tells who asks. Credentials in a place of a format's own are looked
 // for where everybody's are missing or not understood.
 func (s *server) identify(x *exchange.Exchange, r *http.Request) (auth.Identity, error) {
+	if s.inRegistry(r.URL.Path) {
+		return s.Registry.Users.AuthenticateFor(r.Context(), r, registry.Audience)
+	}
 	id, err := s.Auth.Authenticate(r.Context(), r)
 	if err == nil && id.Method != auth.Anonymous || err != nil && attempted(r, err) != auth.Unknown {
 		return id, err

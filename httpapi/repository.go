@@ -56,6 +56,12 @@ func (a *artifact) answer() error {
 		return formats.BadRequest("the query can't be read")
 	}
 	a.req = formats.Req{Method: a.r.Method, Path: a.target.Path, Slash: a.target.Slash, Query: query, Header: a.r.Header}
+	if path, ok := a.s.withinRegistry(a.x, a.target); ok {
+		if err := a.s.Registry.AnswerWithin(a.w, a.r, a.target.Repository, path); err != nil {
+			a.s.failRegistry(a.w, a.r, err)
+		}
+		return nil
+	}
 	op, err := a.route()
 	if err != nil {
 		return err

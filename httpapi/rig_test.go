@@ -18,6 +18,8 @@ import (
 	"granary/auth"
 	"granary/formats"
 	"granary/formats/all"
+	"granary/formats/docker"
+	"granary/httpapi/registry"
 	"granary/httpapi/rest"
 	"granary/repo"
 	"granary/repo/repotest"
@@ -67,6 +69,11 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 		Auth: r.auth, Repositories: r.Service, Formats: r.formats, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0.1.0",
 		REST:    rest.Config{Auth: r.auth, Registry: r.Registry, Repositories: r.Service, Ready: r.isReady},
 		Metrics: r.metrics, Log: log, RequestLog: log, Ready: r.isReady, Stall: 10 * time.Second,
+	}
+	if c.Registry, err = registry.New(registry.Config{
+		Format: docker.New(), Repositories: r.Service, Registry: r.Registry, Users: r.auth, Settings: r.Registry.Settings, Now: r.Clock.Now,
+	}); err != nil {
+		t.Fatal(err)
 	}
 	for _, f := range change {
 		f(&c)

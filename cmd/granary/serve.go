@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"granary/httpapi"
+	"granary/httpapi/registry"
 	"granary/httpapi/rest"
 	"granary/kv"
 	"granary/repo"
@@ -113,10 +114,26 @@ func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error
 		},
 		Ready: n.member.Ready, Expand: repo.Expand, MetricsElsewhere: n.config.MetricsListen != "", Log: n.log, Now: wallClock,
 	}
+	var err error
+	if c.Registry, err = n.registrySurface(); err != nil {
+		return nil, err
+	}
 	if s != nil {
 		c.Metrics, c.RequestLog = s.metrics, s.requests
 	}
 	return httpapi.New(c)
+}
+
+// registrySurface answers below /v2 for the format that has such a surface.
+func (n *node) registrySurface() (*registry.Surface, error) {
+	for _, f := range n.formats {
+		if format, ok := f.(registry.Format); ok {
+			return registry.New(registry.Config{
+				Format: format, Repositories: n.repos, Registry: n.registry, Users: n.auth, Settings: n.registry.Settings, Now: wallClock,
+			})
+		}
+	}
+	return nil, nil //nolint:nilnil // there is none without the format
 }
 
 // greet says where the server is, the password that nobody else knows, and how

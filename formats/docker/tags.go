@@ -147,19 +147,14 @@ type catalog struct {
 
 // image yields a directory that is an image; false ends the walk.
 func (c *catalog) image(dir string) bool {
-	for e, err := range c.view.Dir(c.ctx, dir) {
-		if err != nil {
-			c.yield("", err)
-			return false
-		}
-		if !e.Dir {
-			break
-		}
-		if e.Name == manifests {
-			return c.yield(dir, nil)
-		}
+	switch err := exists(c.ctx, c.view, dir); {
+	case errors.Is(err, formats.ErrNotFound):
+		return true
+	case err != nil:
+		c.yield("", err)
+		return false
 	}
-	return true
+	return c.yield(dir, nil)
 }
 
 // below walks the directories in dir. What lies in "a" comes after "a-b": a

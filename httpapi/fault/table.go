@@ -96,6 +96,8 @@ var table = []struct {
 	{kv.ErrNoSpace, 507, InsufficientStorage, "no space left; nothing was stored"},
 	{formats.ErrTooLarge, 413, BadRequest, ""},
 	{blob.ErrTooLarge, 413, BadRequest, "body too large"},
+	{formats.ErrOffset, 416, BadRequest, ""},
+	{formats.ErrRaced, 409, Conflict, ""},
 	{formats.ErrPrecondition, 412, PreconditionFailed, ""},
 	// rest-api.md §0 names "body cut off while uploading" here.
 	{formats.ErrTruncated, 500, DataIntegrity, "the body ended early; nothing was stored"},

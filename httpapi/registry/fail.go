@@ -39,6 +39,9 @@ func (q *request) authorise(verb formats.Verb, p place, image string) error {
 	if name != "" {
 		scope = "repository:" + name + ":" + actions(verb)
 	}
+	if from := q.query.Get("from"); from != "" && q.query.Has("mount") && scope != "" {
+		scope += " repository:" + from + ":pull"
+	}
 	if q.x.Identity.Scoped() && q.x.Identity.Owner().Can(string(verb), p.repository) {
 		return q.challenge(scope, &auth.CredentialError{Method: auth.JWT, Reason: "the token was not asked for this"})
 	}
@@ -68,13 +71,17 @@ func (c *challenged) Unwrap() error { return c.error }
 func (q *request) challenge(scope string, err error) error {
 	header := fmt.Sprintf(`Bearer realm="%s%s/token",service="%s"`, q.x.Base(), q.root, service)
 	if scope != "" {
-		header += `,scope="` + strings.ReplaceAll(scope, `"`, "") + `"`
+		header += `,scope="` + quotable.Replace(scope) + `"`
 		if q.x.Identity.Scoped() {
 			header += `,error="insufficient_scope"`
 		}
 	}
 	return &challenged{err, header}
 }
+
+// quotable takes out of a scope, which has parts that a client sent, what would
+// end the quotes.
+var quotable = strings.NewReplacer(`"`, "", `\`, "", "\r", "", "\n", "")
 
 // body is the error body of the surface.
 type body struct {

@@ -27,7 +27,7 @@ func (q *request) find(path string) place {
 	}
 	first, rest, _ := strings.Cut(path, "/")
 	named := place{repository: first, within: rest, consumed: first}
-	if q.isRegistry(first) {
+	if q.s.IsRegistry(first) {
 		return named
 	}
 	if c := q.mirror(); c != nil {
@@ -42,9 +42,10 @@ func (q *request) find(path string) place {
 	return place{within: path}
 }
 
-func (q *request) isRegistry(name string) bool {
-	c, ok := q.s.Registry.Named(name)
-	return ok && c.Format == q.s.Format.Name()
+// IsRegistry tells whether a repository is one of the surface's.
+func (s *Surface) IsRegistry(name string) bool {
+	c, ok := s.Registry.Named(name)
+	return ok && c.Format == s.Format.Name()
 }
 
 // mirror returns the first cache, by name, that the caller may read of the

@@ -102,11 +102,10 @@ func (s *Surface) Answer(w http.ResponseWriter, r *http.Request) error {
 	return s.answer(w, r, Prefix, "", strings.TrimPrefix(r.URL.Path, Prefix))
 }
 
-// AnswerWithin answers a request below the same path of one repository, whose
-// name then is no part of names.
+// AnswerWithin answers a request below /repository/{repository}/v2, where the
+// repository's name is no part of names.
 func (s *Surface) AnswerWithin(w http.ResponseWriter, r *http.Request, repository, path string) error {
-	root := strings.TrimSuffix(r.URL.Path, path)
-	return s.answer(w, r, strings.TrimSuffix(root, "/"), repository, path)
+	return s.answer(w, r, requestpath.Prefix+repository+Prefix, repository, path)
 }
 
 // request is one request of the surface.
@@ -122,9 +121,9 @@ type request struct {
 
 func (s *Surface) answer(w http.ResponseWriter, r *http.Request, root, only, path string) error {
 	x := exchange.From(r.Context())
-	x.Route = root + "/{name}"
+	x.Route = Prefix + "/{name}"
 	if only != "" {
-		x.Route = "/repository/{repo}/v2/{name}"
+		x.Route = requestpath.Prefix + "{repo}" + Prefix + "/{name}"
 	}
 	w.Header()["Docker-Distribution-Api-Version"] = apiVersion
 	clean, slash, err := requestpath.Clean(path)

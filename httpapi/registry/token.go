@@ -53,6 +53,9 @@ func (q *request) token() error {
 		if id, err = q.login(form); err != nil {
 			return err
 		}
+		if form.Get("grant_type") == "refresh_token" {
+			id = id.Owner() // that token is good for tokens, whatever their scopes
+		}
 		asked, offline = form, form.Get("access_type") == "offline"
 	default:
 		return notAllowed(q.r.Method, "GET, POST")
@@ -163,6 +166,9 @@ func (q *request) scopes(id auth.Identity, asked []string) (out []auth.Scope, gr
 		}
 		if strings.HasPrefix(kind, "repository") {
 			p := q.find(strings.Trim(name, "/"))
+			if c, ok := q.s.Registry.Named(p.repository); ok && c.Format != q.s.Format.Name() {
+				continue
+			}
 			scope.Repository, scope.Name = p.repository, p.within
 			scope.Verbs, actions = allowed(id, p.repository, actions)
 		}
