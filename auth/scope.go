@@ -32,10 +32,10 @@ func (c *scoped) allows(verb, repository string) bool {
 // its token was asked for so.
 func (i Identity) Scoped() bool { return i.scoped != nil }
 
-// CanOn is Can for one thing in a repository: a token that was asked for
-// another one is not good for it.
+// CanOn is CanBelow for one thing in a repository, with what belongs to it: a
+// token that was asked for another one is not good for it.
 func (i Identity) CanOn(verb, repository, name string) bool {
-	return i.Can(verb, repository) && i.InScope(repository, name, verb)
+	return i.CanBelow(verb, repository, name) && i.InScope(repository, name, verb)
 }
 
 // InScope tells whether the identity's token was asked for a right on one

@@ -44,7 +44,7 @@ func (s *server) withinRegistry(x *exchange.Exchange, t requestpath.Target) (str
 	}
 	owner := x.Identity.Owner()
 	for _, verb := range []formats.Verb{formats.VerbRead, formats.VerbWrite, formats.VerbDelete} {
-		if owner.Can(string(verb), t.Repository) {
+		if owner.CanSome(string(verb), t.Repository, "") {
 			return strings.TrimPrefix(t.Path, "v2"), true
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"granary/auth"
 	"granary/repo/config"
 )
 
@@ -307,6 +308,10 @@ func TestRegistryTokenByPost(t *testing.T) {
 	r.do("admin", "GET", "/v2/token?scope=nonsense", nil).refused(400, "UNSUPPORTED")
 	r.do("admin", "GET", "/v2/token?scope="+strings.Repeat("repository:hub/a:pull%20", 65), nil).refused(400, "UNSUPPORTED")
 	r.do("admin", "DELETE", "/v2/token", nil).refused(405, "UNSUPPORTED")
+	if _, err := r.auth.CreateUser(t.Context(), auth.NewUser{Username: "fresh", Password: "password", MustChangePassword: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.do("fresh", "GET", "/v2/token", nil).refused(403, "DENIED")
 }
 
 func TestRegistryPages(t *testing.T) {

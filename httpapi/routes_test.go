@@ -132,6 +132,19 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodDelete, "pool/main/h/hello/hello_1.0_all.deb", "package", remove},
 		{http.MethodDelete, "dists/stable", "drop distribution", remove},
 	},
+	"docker": {
+		{http.MethodGet, "app/manifests/v1", "manifest", read},
+		{http.MethodPut, "app/manifests/v1", "manifest", write},
+		{http.MethodDelete, "app/manifests/v1", "manifest", remove},
+		{http.MethodGet, "app/blobs/" + someDigest, "blob", read},
+		{http.MethodDelete, "app/blobs/" + someDigest, "blob", remove},
+		{http.MethodPost, "app/blobs/uploads/", "blob upload", write},
+		{http.MethodPatch, "app/blobs/uploads/id", "blob upload", write},
+		{http.MethodGet, "app/tags/list", "tags", read},
+		{http.MethodGet, "app/referrers/" + someDigest, "referrers", read},
+		{http.MethodGet, "_catalog", "catalog", read},
+		{http.MethodGet, "UPPER/tags/list", "invalid", read},
+	},
 	"raw": {
 		{http.MethodGet, "x/y", "file", read},
 		{http.MethodPut, "x/y", "file", write},
@@ -210,4 +223,34 @@ var formatTable = map[string][]formatRoute{
 var unrouted = map[string][]string{
 	"raw":  {"component"}, // POST /service/rest/v1/components
 	"helm": {"component"},
+}
+
+const someDigest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+// registryTable lists what the registry surface answers, and who for. Tokens
+// are for everybody but who must change the password first:
+// TestRegistryTokenByPost.
+var registryTable = []struct {
+	method, path string
+	needs        need
+}{
+	{http.MethodGet, "/v2/", login},
+	{http.MethodGet, "/v2/_catalog", public}, // less what the caller may not read
+	{http.MethodGet, "/v2/{repo}/app/tags/list", read},
+	{http.MethodGet, "/v2/{repo}/tags/list", read},
+	{http.MethodGet, "/v2/{repo}/app/manifests/v1", read},
+	{http.MethodHead, "/v2/{repo}/app/manifests/v1", read},
+	{http.MethodPut, "/v2/{repo}/app/manifests/v1", write},
+	{http.MethodDelete, "/v2/{repo}/app/manifests/v1", remove},
+	{http.MethodGet, "/v2/{repo}/app/blobs/" + someDigest, read},
+	{http.MethodDelete, "/v2/{repo}/app/blobs/" + someDigest, remove},
+	{http.MethodGet, "/v2/{repo}/app/referrers/" + someDigest, read},
+	{http.MethodPost, "/v2/{repo}/app/blobs/uploads/", write},
+	{http.MethodGet, "/v2/{repo}/app/blobs/uploads/id", write},
+	{http.MethodPatch, "/v2/{repo}/app/blobs/uploads/id", write},
+	{http.MethodPut, "/v2/{repo}/app/blobs/uploads/id?digest=" + someDigest, write},
+	{http.MethodDelete, "/v2/{repo}/app/blobs/uploads/id", write},
+	{http.MethodGet, "/v2/{repo}/UPPER/tags/list", read},
+	{http.MethodGet, "/v2/{repo}/nothing", read},
+	{http.MethodPost, "/v2/{repo}/nothing", write},
 }

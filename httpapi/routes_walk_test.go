@@ -21,6 +21,7 @@ import (
 	"granary/auth"
 	"granary/events"
 	"granary/formats"
+	"granary/httpapi/registry"
 	"granary/httpapi/requestpath"
 	"granary/kv/mem"
 	"granary/repo/config"
@@ -260,7 +261,10 @@ func routesOf(t *testing.T, r *rig) []string {
 
 // TestRoutes walks every route as every caller.
 func TestRoutes(t *testing.T) {
-	known := map[string]string{"* " + requestpath.Prefix: ""} // formatTable
+	known := map[string]string{
+		"* " + requestpath.Prefix: "",                                   // formatTable
+		"* " + registry.Prefix:    "", "* " + registry.Prefix + "/": "", // registryTable
+	}
 	for line := range routeTable {
 		template, _, _ := strings.Cut(line, "?")
 		known[template] = line
@@ -397,4 +401,20 @@ func labelsOf(t *testing.T, format string) []string {
 		t.Errorf("format %s has no labels that this test can read", format)
 	}
 	return labels
+}
+
+// TestRegistryRoutes walks what lies below /v2 as every caller, for a
+// repository that there is and one that there is not.
+func TestRegistryRoutes(t *testing.T) {
+	for _, row := range registryTable {
+		t.Run(row.method+" "+row.path, func(t *testing.T) {
+			t.Parallel()
+			r := routeRig(t)
+			for _, repository := range []string{"docker", "missing"} {
+				for _, c := range callers {
+					r.judge(c, row.method, fillIn(row.path, repository), row.needs)
+				}
+			}
+		})
+	}
 }

@@ -8,16 +8,15 @@ import (
 
 	"granary/auth"
 	"granary/formats"
-	"granary/repo"
 	"granary/repo/config"
 )
 
 // maxPage is how many names are answered at once; clients follow the link.
 const maxPage = 10_000
 
-// catalog lists the images of all repositories that the caller may read, the
-// repository's name before the image's.
-func (q *request) catalog() error {
+// catalog lists the images that the caller may read: of all repositories, the
+// repository's name before the image's, or of the one that was addressed.
+func (q *request) catalog(p place) error {
 	q.x.Action = "catalog"
 	if !q.reads() {
 		return notAllowed(q.r.Method, "GET, HEAD")
@@ -34,65 +33,83 @@ func (q *request) catalog() error {
 		}
 		n = min(int(v), maxPage)
 	}
-	list, more, err := q.images(n)
-	if err != nil {
-		return err
+	l := lister{q: q, reader: id.Owner(), last: q.query.Get("last"), most: n + 1}
+	if err := l.list(p); err != nil {
+		return named(err)
 	}
-	if more && n > 0 {
-		u := url.URL{Path: q.r.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, "last": {list[n-1]}}.Encode()}
-		q.w.Header().Set("Link", "<"+u.String()+`>; rel="next"`)
+	if len(l.names) > n {
+		l.names = l.names[:n]
+		if n > 0 {
+			u := url.URL{Path: q.r.URL.Path, RawQuery: url.Values{"n": {strconv.Itoa(n)}, "last": {l.names[n-1]}}.Encode()}
+			q.w.Header().Set("Link", "<"+u.String()+`>; rel="next"`)
+		}
 	}
 	return q.json(struct {
 		Repositories []string `json:"repositories"`
-	}{list})
+	}{l.names})
 }
 
-// images returns up to n names behind the parameter last, and whether there
-// are others.
-func (q *request) images(n int) (list []string, more bool, err error) {
-	list = []string{}
-	owner, last := q.x.Identity.Owner(), q.query.Get("last")
-	access := func(verb formats.Verb, repository string) bool { return owner.Can(string(verb), repository) }
-	all := q.s.Registry.Repositories()
+// lister collects names behind last, no more than most.
+type lister struct {
+	q      *request
+	reader auth.Identity
+	last   string
+	most   int
+	names  []string
+}
+
+func (l *lister) sees(repository string) bool {
+	return l.reader.CanSome(string(formats.VerbRead), repository, "")
+}
+
+func (l *lister) list(p place) error {
+	l.names = []string{}
+	if p.repository != "" {
+		if !l.sees(p.repository) {
+			return l.q.authorise(formats.VerbRead, p, "")
+		}
+		return l.add(p.repository, "")
+	}
+	all := l.q.s.Registry.Repositories()
 	// As the names of their images sort: "a-b/x" comes before "a/x".
 	slices.SortFunc(all, func(a, b *config.Repository) int { return strings.Compare(a.Name+"/", b.Name+"/") })
 	for _, c := range all {
-		if c.Format != q.s.Format.Name() || !access(formats.VerbRead, c.Name) || last >= c.Name+"0" {
+		if c.Format != l.q.s.Format.Name() || !l.sees(c.Name) || l.last >= c.Name+"0" {
 			continue
 		}
-		names, err := q.imagesOf(c.Name, last, n+1-len(list), access)
-		if err != nil {
-			return nil, false, err
-		}
-		if list = append(list, names...); len(list) > n {
-			return list[:n], true, nil
+		if err := l.add(c.Name, c.Name+"/"); err != nil || len(l.names) == l.most {
+			return err
 		}
 	}
-	return list, false, nil
+	return nil
 }
 
-// imagesOf returns up to n names in one repository.
-func (q *request) imagesOf(repository, last string, n int, access repo.Access) ([]string, error) {
-	h, err := q.s.Repositories.Open(q.r.Context(), repository, access)
-	if err != nil {
-		return nil, err
+// add lists the images of one repository, with a prefix.
+func (l *lister) add(repository, prefix string) error {
+	ctx := l.q.r.Context()
+	access := func(verb formats.Verb, name string) bool {
+		// Of what is behind a group only what may be seen whole.
+		return name == repository || l.reader.Can(string(verb), name)
 	}
-	after, _ := strings.CutPrefix(last, repository+"/")
-	if after == last {
+	h, err := l.q.s.Repositories.Open(ctx, repository, access)
+	if err != nil {
+		return err
+	}
+	after, inside := strings.CutPrefix(l.last, prefix)
+	if !inside {
 		after = ""
 	}
-	var out []string
-	for name, err := range q.s.Format.Packages(q.r.Context(), h.View(), after) {
+	for name, err := range l.q.s.Format.Packages(ctx, h.View(), after) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		full := strings.TrimSuffix(repository+"/"+name, "/")
-		if full <= last {
+		full := strings.TrimSuffix(prefix+name, "/")
+		if full <= l.last || !l.reader.CanBelow(string(formats.VerbRead), repository, name) {
 			continue
 		}
-		if out = append(out, full); len(out) == n {
-			break
+		if l.names = append(l.names, full); len(l.names) == l.most {
+			return nil
 		}
 	}
-	return out, nil
+	return nil
 }

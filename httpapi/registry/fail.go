@@ -42,10 +42,10 @@ func (q *request) authorise(verb formats.Verb, p place, image string) error {
 	if from := q.query.Get("from"); from != "" && q.query.Has("mount") && scope != "" {
 		scope += " repository:" + from + ":pull"
 	}
-	if q.x.Identity.Scoped() && q.x.Identity.Owner().Can(string(verb), p.repository) {
+	if q.x.Identity.Scoped() && q.x.Identity.Owner().CanBelow(string(verb), p.repository, image) {
 		return q.challenge(scope, &auth.CredentialError{Method: auth.JWT, Reason: "the token was not asked for this"})
 	}
-	return q.challenge(scope, q.x.Authorise(verb, p.repository))
+	return q.challenge(scope, q.x.AuthoriseAt(verb, p.repository, image, true))
 }
 
 // actions are what a client is to ask for: who pushes also looks what is there.

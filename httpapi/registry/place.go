@@ -56,7 +56,7 @@ func (q *request) mirror() *config.Repository {
 		return nil
 	}
 	for _, c := range q.s.Registry.Repositories() {
-		if c.Format == q.s.Format.Name() && c.Type == config.Cache && q.s.Format.Mirrors(c.UpstreamURL, ns) && q.x.Can(formats.VerbRead, c.Name) {
+		if c.Format == q.s.Format.Name() && c.Type == config.Cache && q.s.Format.Mirrors(c.UpstreamURL, ns) && q.x.Identity.Owner().CanSome(string(formats.VerbRead), c.Name, "") {
 			return c
 		}
 	}

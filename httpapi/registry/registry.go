@@ -146,8 +146,8 @@ func (s *Surface) answer(w http.ResponseWriter, r *http.Request, root, only, pat
 		return q.token()
 	}
 	p := q.find(clean)
-	if p.within == "_catalog" && p.consumed == "" && !p.own {
-		return q.catalog()
+	if p.within == "_catalog" && p.consumed == "" {
+		return q.catalog(p)
 	}
 	return q.operate(p, slash)
 }
@@ -202,7 +202,9 @@ func (q *request) operate(p place, slash bool) error {
 	}
 	// What is behind a group is not in the scopes of a token.
 	owner := q.x.Identity.Owner()
-	access := func(verb formats.Verb, repository string) bool { return owner.Can(string(verb), repository) }
+	access := func(verb formats.Verb, repository string) bool {
+		return owner.CanBelow(string(verb), repository, image)
+	}
 	h, err := q.s.Repositories.Open(q.r.Context(), p.repository, access)
 	if err != nil {
 		return named(err)

@@ -170,7 +170,7 @@ func (q *request) scopes(id auth.Identity, asked []string) (out []auth.Scope, gr
 				continue
 			}
 			scope.Repository, scope.Name = p.repository, p.within
-			scope.Verbs, actions = allowed(id, p.repository, actions)
+			scope.Verbs, actions = allowed(id, p, actions)
 		}
 		if len(scope.Verbs) > 0 {
 			out, text = append(out, scope), append(text, "repository:"+name+":"+strings.Join(actions, ","))
@@ -183,13 +183,13 @@ func (q *request) scopes(id auth.Identity, asked []string) (out []auth.Scope, gr
 var verbs = map[string]formats.Verb{"pull": formats.VerbRead, "push": formats.VerbWrite, "delete": formats.VerbDelete}
 
 // allowed leaves of actions those that the identity may do; "*" is all.
-func allowed(id auth.Identity, repository string, actions []string) (rights, names []string) {
+func allowed(id auth.Identity, p place, actions []string) (rights, names []string) {
 	if slices.Contains(actions, "*") {
 		actions = []string{"pull", "push", "delete"}
 	}
 	for _, action := range actions {
 		verb, ok := verbs[action]
-		if ok && id.Can(string(verb), repository) && !slices.Contains(rights, string(verb)) {
+		if ok && id.CanBelow(string(verb), p.repository, p.within) && !slices.Contains(rights, string(verb)) {
 			rights, names = append(rights, string(verb)), append(names, action)
 		}
 	}
