@@ -8,7 +8,7 @@
 # usage: integration/install.sh [stage ...]     without a stage: all of them
 set -eu
 
-stages="dynamodb-local dynalite versitygw debian"
+stages="dynamodb-local dynalite versitygw debian crane"
 
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/component/versions.env"
@@ -98,12 +98,23 @@ install_versitygw() {
 	fi
 }
 
+install_crane() {
+	dir=$cache/crane-$CRANE
+	if [ ! -d "$dir" ]; then
+		need go "Go"
+		fresh
+		run env "GOBIN=$work" GOFLAGS= go install "github.com/google/go-containerregistry/cmd/crane@$CRANE"
+		[ -x "$work/crane" ] || fail "$stage: go left no crane behind."
+		keep "$dir"
+	fi
+}
+
 # Programs of the distribution, where there is one that can be asked.
 install_debian() {
 	dir="what the distribution has"
 	missing=
 	PATH=$PATH:/usr/sbin
-	for pair in slapd:slapd gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev; do
+	for pair in slapd:slapd gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev skopeo:skopeo; do
 		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 	done
 	[ -n "$missing" ] || return 0

@@ -88,7 +88,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	defer settled.Stop()
 	// Event streams would keep the server from stopping.
 	defer context.AfterFunc(ctx, n.feed.Close)()
-	return l.serve(ctx, c, h, metrics.Handler(), log)
+	return l.serve(ctx, c, h, metrics.Handler(), log, newPorts(n.registry.Listening, h, c, log).run)
 }
 
 // settleTime is how long after a start its memory is given back.
@@ -203,9 +203,11 @@ func (l *listeners) url() string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// serve answers on all listeners until ctx ends or one of them fails.
-func (l *listeners) serve(ctx context.Context, c *Config, h, metrics http.Handler, log *slog.Logger) error {
+// serve answers on all listeners, and does what is to be done also, until ctx
+// ends or one of them fails.
+func (l *listeners) serve(ctx context.Context, c *Config, h, metrics http.Handler, log *slog.Logger, also func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return also(ctx) })
 	run := func(x net.Listener, sc httpapi.ServerConfig) {
 		if x == nil {
 			return

@@ -11,7 +11,8 @@ import (
 	"granary/kv"
 )
 
-func decode(item kv.Item) (Stored, error) {
+// Decode reads an item under u/.
+func Decode(item kv.Item) (Stored, error) {
 	v := Stored{Key: item.Key, Version: item.Version}
 	var part bool
 	v.ID, _, part = strings.Cut(item.Sort, "//")

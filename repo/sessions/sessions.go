@@ -256,7 +256,7 @@ func (s *Store) Scan(ctx context.Context, sp kv.Space, prefix string) iter.Seq2[
 		for item, err := range s.KV.Query(ctx, sp.Uploads(prefix), "", "", kv.Consistent) {
 			var v Stored
 			if err == nil {
-				v, err = decode(item)
+				v, err = Decode(item)
 			}
 			if !yield(v, err) || err != nil {
 				return
