@@ -300,32 +300,3 @@ var registryTable = []struct {
 	{http.MethodPost, "/v2/{repo}/nothing", write},
 }
 
-const someDigest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-
-// registryTable lists what the registry surface answers, and who for. Tokens
-// are for everybody but who must change the password first:
-// TestRegistryTokenByPost.
-var registryTable = []struct {
-	method, path string
-	needs        need
-}{
-	{http.MethodGet, "/v2/", login},
-	{http.MethodGet, "/v2/_catalog", public}, // less what the caller may not read
-	{http.MethodGet, "/v2/{repo}/app/tags/list", read},
-	{http.MethodGet, "/v2/{repo}/tags/list", read},
-	{http.MethodGet, "/v2/{repo}/app/manifests/v1", read},
-	{http.MethodHead, "/v2/{repo}/app/manifests/v1", read},
-	{http.MethodPut, "/v2/{repo}/app/manifests/v1", write},
-	{http.MethodDelete, "/v2/{repo}/app/manifests/v1", remove},
-	{http.MethodGet, "/v2/{repo}/app/blobs/" + someDigest, read},
-	{http.MethodDelete, "/v2/{repo}/app/blobs/" + someDigest, remove},
-	{http.MethodGet, "/v2/{repo}/app/referrers/" + someDigest, read},
-	{http.MethodPost, "/v2/{repo}/app/blobs/uploads/", write},
-	{http.MethodGet, "/v2/{repo}/app/blobs/uploads/id", write},
-	{http.MethodPatch, "/v2/{repo}/app/blobs/uploads/id", write},
-	{http.MethodPut, "/v2/{repo}/app/blobs/uploads/id?digest=" + someDigest, write},
-	{http.MethodDelete, "/v2/{repo}/app/blobs/uploads/id", write},
-	{http.MethodGet, "/v2/{repo}/UPPER/tags/list", read},
-	{http.MethodGet, "/v2/{repo}/nothing", read},
-	{http.MethodPost, "/v2/{repo}/nothing", write},
-}
