@@ -299,4 +299,3 @@ var registryTable = []struct {
 	{http.MethodGet, "/v2/{repo}/nothing", read},
 	{http.MethodPost, "/v2/{repo}/nothing", write},
 }
-

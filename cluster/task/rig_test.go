@@ -32,6 +32,8 @@ var errCut = errors.New("line is cut")
 
 func (l *line) set(f func()) { l.mu.Lock(); defer l.mu.Unlock(); f() }
 
+func (l *line) store() kv.Store { l.mu.Lock(); defer l.mu.Unlock(); return l.inner }
+
 func (l *line) pass() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,7 +47,7 @@ func (l *line) Get(ctx context.Context, key kv.Key, opts ...kv.ReadOption) (kv.I
 	if err := l.pass(); err != nil {
 		return kv.Item{}, err
 	}
-	return l.inner.Get(ctx, key, opts...)
+	return l.store().Get(ctx, key, opts...)
 }
 
 func (l *line) Put(ctx context.Context, item kv.Item) error { return errors.New("blind write") }
@@ -62,7 +64,7 @@ func (l *line) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
 			return err
 		}
 	}
-	return l.inner.PutIf(ctx, item, old)
+	return l.store().PutIf(ctx, item, old)
 }
 
 func (l *line) Delete(context.Context, kv.Key) error { return errors.New("blind delete") }
@@ -79,14 +81,14 @@ func (l *line) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
 			return err
 		}
 	}
-	return l.inner.DeleteIf(ctx, key, old)
+	return l.store().DeleteIf(ctx, key, old)
 }
 
 func (l *line) Query(ctx context.Context, partition, from, to string, opts ...kv.ReadOption) iter.Seq2[kv.Item, error] {
 	if err := l.pass(); err != nil {
 		return func(yield func(kv.Item, error) bool) { yield(kv.Item{}, err) }
 	}
-	return l.inner.Query(ctx, partition, from, to, opts...)
+	return l.store().Query(ctx, partition, from, to, opts...)
 }
 
 func (l *line) BatchPut(context.Context, []kv.Item) error { return errors.New("blind writes") }

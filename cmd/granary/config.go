@@ -52,6 +52,7 @@ type Config struct {
 	HTTP     HTTPConfig     `koanf:"http" json:"http"`
 	HTTPS    HTTPSConfig    `koanf:"https" json:"https"`
 	KV       KVConfig       `koanf:"kv" json:"kv"`
+	Cluster  ClusterConfig  `koanf:"cluster" json:"cluster"`
 	Upstream UpstreamConfig `koanf:"upstream" json:"upstream"`
 
 	// Stores, and what else Initialization has, are created on first start.
@@ -76,6 +77,12 @@ type HTTPSConfig struct {
 type KVConfig struct {
 	Type     string         `koanf:"type" json:"type"` // pebble or dynamodb
 	DynamoDB DynamoDBConfig `koanf:"dynamodb" json:"dynamodb"`
+}
+
+// ClusterConfig says when a node is taken for dead; it is the same on every node.
+type ClusterConfig struct {
+	Beat time.Duration `koanf:"beat" json:"beat"` // between signs of life
+	Dead time.Duration `koanf:"dead" json:"dead"` // silence that is death, at least twice beat
 }
 
 // DynamoDBConfig is a table of DynamoDB or of what speaks its protocol.
@@ -109,7 +116,8 @@ type InitializationConfig struct {
 func defaults() Config {
 	return Config{
 		Data: "./data", ShutdownTimeout: 15 * time.Second, AuditRate: 64 << 20, LogLevel: "info",
-		HTTP: HTTPConfig{Listen: ":8080"},
+		HTTP:    HTTPConfig{Listen: ":8080"},
+		Cluster: ClusterConfig{Beat: 30 * time.Second, Dead: 90 * time.Second},
 		KV: KVConfig{Type: "pebble", DynamoDB: DynamoDBConfig{
 			Table: "granary", Region: "us-east-1", MaxRetries: 10, ConnectTimeout: 3 * time.Second, ReadTimeout: 5 * time.Second,
 		}},
@@ -212,6 +220,12 @@ func (c *Config) check() error {
 	if c.SecretKey == "" && len(c.PreviousSecretKeys) > 0 {
 		bad("previous_secret_keys without secret_key")
 	}
+	if c.AuditRate < 0 {
+		bad("audit_rate is negative")
+	}
+	if c.Cluster.Beat <= 0 || c.Cluster.Dead < 2*c.Cluster.Beat {
+		bad("cluster.dead is %v; it must be at least twice cluster.beat, which is %v and must be positive", c.Cluster.Dead, c.Cluster.Beat)
+	}
 	if _, err := logLevel(c.LogLevel); err != nil {
 		errs = append(errs, err)
 	}
@@ -237,6 +251,7 @@ func (c Config) masked() (map[string]any, error) {
 	m["shutdown_timeout"] = c.ShutdownTimeout.String()
 	dynamo := m["kv"].(map[string]any)["dynamodb"].(map[string]any)
 	dynamo["connect_timeout"], dynamo["read_timeout"] = c.KV.DynamoDB.ConnectTimeout.String(), c.KV.DynamoDB.ReadTimeout.String()
+	m["cluster"] = map[string]any{"beat": c.Cluster.Beat.String(), "dead": c.Cluster.Dead.String()}
 	maskValues(m)
 	return m, nil
 }

@@ -66,6 +66,9 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"not yaml":       "{",
 		"wrong type":     "http: 7\n",
 		"wrong duration": "shutdown_timeout: soon\n",
+		"soon dead":      "cluster: {beat: 10s, dead: 15s}\n",
+		"no beat":        "cluster: {beat: 0s}\n",
+		"negative rate":  "audit_rate: -1\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := loadConfig(sources{file: write(t, "c.yaml", text)}); err == nil {

@@ -103,6 +103,7 @@ func (n *node) open(ctx context.Context) (err error) {
 	}
 	n.member, err = cluster.Join(ctx, cluster.Config{
 		KV: n.kv, Version: version, Embedded: embedded, Now: wallClock, Log: n.log,
+		Beat: n.config.Cluster.Beat, Dead: n.config.Cluster.Dead,
 		Load: func(ctx context.Context) error {
 			defer n.feed.Poke()
 			return errors.Join(n.registry.Load(ctx), n.auth.Load(ctx))

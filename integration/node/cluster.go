@@ -9,8 +9,8 @@ import (
 )
 
 // Cluster starts nodes on one DynamoDB table and one bucket. The bucket is the
-// store "default".
-func Cluster(t testing.TB, nodes int) []*Node {
+// store "default". more is added to the environment of each.
+func Cluster(t testing.TB, nodes int, more ...string) []*Node {
 	t.Helper()
 	dynamo := component.DynamoDBLocal(t)
 	bucket := component.VersityGW(t)
@@ -21,6 +21,7 @@ func Cluster(t testing.TB, nodes int) []*Node {
 		"GRANARY_SECRET_KEY=a key for tests only, of any length",
 		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local",
 	}
+	env = append(env, more...)
 	var out []*Node
 	for range nodes {
 		out = append(out, Start(t, Options{Env: env}))
