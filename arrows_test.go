@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	"repo":               {"repo", "formats", "digest", "blob", "kv", "cluster"},
 	"repo/repotest":      {"*"},
 	"gc":                 {"gc", "repo", "formats", "digest", "blob", "kv", "cluster"},
-	"gc/retention":       {"repo", "formats", "kv"},
+	"gc/retention":       {"repo", "formats", "kv", "cluster"},
 	"telemetry":          {},
 	"httpapi":            {"httpapi", "repo", "auth", "events", "webhook", "telemetry", "formats", "digest", "blob", "blob/check", "kv", "cluster"},
 	"client":             {},

@@ -35,6 +35,7 @@ func (c Copied) Add(o Copied) Copied {
 
 // Cloner is what of the configuration a clone changes; [config.Registry] is one.
 type Cloner interface {
+	DeleteRepository(ctx context.Context, name string) (*config.Repository, error)
 	CreateRepository(ctx context.Context, name string, fill func(*config.Repository) error) (*config.Repository, error)
 	Publish(ctx context.Context, id string) (*config.Repository, error)
 }
@@ -227,5 +228,23 @@ func (s *Service) releaseClone(ctx context.Context, from *config.Repository, c C
 	if errors.Is(err, errNoSnapshot) {
 		return nil
 	}
+	return err
+}
+
+// AbandonClone takes back a clone that will not be finished: the target is
+// deleted and the source's history let go of. One that is finished stays.
+func (s *Service) AbandonClone(ctx context.Context, registry Cloner, c Clone) error {
+	from, err := s.Registry.Stored(ctx, c.Source)
+	if err == nil {
+		err = s.releaseClone(ctx, from, c)
+	}
+	if err != nil && !errors.Is(err, config.ErrNotFound) {
+		return err
+	}
+	to, err := s.Registry.Stored(ctx, c.Target)
+	if err != nil || !to.Pending {
+		return err
+	}
+	_, err = registry.DeleteRepository(ctx, to.Name)
 	return err
 }

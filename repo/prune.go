@@ -93,8 +93,8 @@ func (s *Service) documentSince(sp kv.Space) func(context.Context, string, strin
 	}
 }
 
-// forgetSnapshots removes the snapshots of repositories that are gone.
-func (s *Service) forgetSnapshots(ctx context.Context) error {
+// ForgetSnapshots removes the snapshots of repositories that are gone.
+func (s *Service) ForgetSnapshots(ctx context.Context) error {
 	for row, err := range s.snapshotTable().Query(ctx, kv.SnapshotPartition, "", "", kv.Consistent) {
 		if err != nil {
 			return fmt.Errorf("read all snapshots: %w", err)

@@ -1,0 +1,75 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"granary/cluster/task"
+)
+
+// MoveParams are those of a repo_move.
+type MoveParams struct {
+	Repo   string `json:"repo"`  // name
+	Store  string `json:"store"` // name
+	RepoID string `json:"repo_id"`
+}
+
+// MoveResult is what it came to.
+type MoveResult struct {
+	Type      string `json:"type"`
+	Repo      string `json:"repo"`
+	Store     string `json:"store"`
+	Moved     int64  `json:"moved_records"` // of history too
+	ElapsedNS int64  `json:"elapsed_ns"`
+}
+
+type move struct{ jobs }
+
+var _ task.Slotter = move{}
+
+func (move) Name() string { return MoveKind }
+
+func (move) Slot(params json.RawMessage) (string, error) {
+	p, err := read[MoveParams](params)
+	return MoveKind + "/" + p.RepoID, err
+}
+
+func (k move) Plan(ctx context.Context, t *task.Task) ([]string, error) {
+	p, err := read[MoveParams](t.Params)
+	if err != nil {
+		return nil, err
+	}
+	c, err := k.registry.Stored(ctx, p.RepoID)
+	if err != nil {
+		return nil, err
+	}
+	return shards(c.Shards), nil
+}
+
+func (k move) Run(ctx context.Context, w *task.Work) error {
+	p, err := read[MoveParams](w.Task.Params)
+	if err != nil {
+		return err
+	}
+	shard, err := shardOf(w.Shard)
+	if err != nil {
+		return err
+	}
+	return k.service.MoveShard(ctx, p.RepoID, shard, string(w.Cursor), func(cursor string, moved int64) error {
+		w.Progress.CheckedArtifacts += moved
+		return w.Save(ctx, []byte(cursor), w.Progress)
+	})
+}
+
+func (k move) Finish(_ context.Context, t *task.Task, states []task.ShardState) (any, string, error) {
+	p, err := read[MoveParams](t.Params)
+	if err != nil {
+		return nil, "", err
+	}
+	moved := int64(0)
+	for _, s := range states {
+		moved += s.Progress.CheckedArtifacts
+	}
+	return MoveResult{MoveKind, p.Repo, p.Store, moved, k.elapsed(t)}, fmt.Sprintf("%d records lie in %s now", moved, p.Store), nil
+}
