@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"gc":                 {"gc", "repo", "formats", "digest", "blob", "kv", "cluster"},
 	"gc/retention":       {"repo", "formats", "kv", "cluster"},
 	"telemetry":          {},
-	"httpapi":            {"httpapi", "repo", "auth", "events", "webhook", "telemetry", "formats", "digest", "blob", "blob/check", "kv", "cluster"},
+	"httpapi":            {"httpapi", "repo", "auth", "events", "webhook", "telemetry", "formats", "digest", "blob", "blob/check", "kv", "cluster", "gc/retention"},
 	"client":             {},
 	"cmd":                {"*"},
 	"integration":        {"*"},

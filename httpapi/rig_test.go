@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"granary/auth"
+	"granary/cluster/task"
 	"granary/formats"
 	"granary/formats/all"
 	"granary/httpapi/rest"
@@ -36,6 +37,7 @@ type rig struct {
 	log     *lockedBuffer
 	probe   *probe
 	formats []formats.Format
+	tasks   *task.Service // nobody runs them but in working
 
 	mu    sync.Mutex
 	ready error // guarded by mu
@@ -62,10 +64,13 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	if r.metrics, err = telemetry.NewMetrics(); err != nil {
 		t.Fatal(err)
 	}
+	if r.tasks, err = newTasks(r); err != nil {
+		t.Fatal(err)
+	}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
 	c := Config{
 		Auth: r.auth, Repositories: r.Service, Formats: r.formats, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0.1.0",
-		REST:    rest.Config{Auth: r.auth, Registry: r.Registry, Repositories: r.Service, Ready: r.isReady},
+		REST:    rest.Config{Auth: r.auth, Registry: r.Registry, Repositories: r.Service, Tasks: r.tasks, Ready: r.isReady},
 		Metrics: r.metrics, Log: log, RequestLog: log, Ready: r.isReady, Stall: 10 * time.Second,
 	}
 	for _, f := range change {

@@ -84,6 +84,11 @@ var routeTable = map[string]need{
 	"POST /api/v1/repositories/{name}/rename":                 configure,
 	"GET /api/v1/repositories/{repo}/artifacts":               list,
 	"GET /api/v1/repositories/{repo}/download-archive":        list,
+	"POST /api/v1/repositories/{name}/clone":                  administer,
+	"POST /api/v1/repositories/{name}/clean":                  configure,
+	"POST /api/v1/repositories/{name}/move":                   administer,
+	"POST /api/v1/repositories/{name}/bulk-delete":            remove,
+	"POST /api/v1/repositories/{name}/promote":                list, // and write on the target: TestPromoteRights
 	"GET /api/v1/repositories/{name}/snapshots":               read,
 	"POST /api/v1/repositories/{name}/snapshots":              write,
 	"DELETE /api/v1/repositories/{name}/snapshots/{snapshot}": remove,

@@ -25,7 +25,7 @@ type Promotion struct {
 const maxPromoted = 1000
 
 // CheckPromotion refuses what can't be promoted before anything is begun.
-func (s *Service) CheckPromotion(ctx context.Context, source, target string, paths []string) (from, to *config.Repository, err error) {
+func (s *Service) CheckPromotion(ctx context.Context, source, target string, paths []string, access Access) (from, to *config.Repository, err error) {
 	if from, err = s.configured(ctx, source); err != nil {
 		return nil, nil, err
 	}
@@ -35,6 +35,8 @@ func (s *Service) CheckPromotion(ctx context.Context, source, target string, pat
 		return nil, nil, formats.BadRequest("target: there is no repository %.64q", target)
 	case err != nil:
 		return nil, nil, err
+	case !s.reads(from, access, 0):
+		return nil, nil, fmt.Errorf("%w: read on every member of %s", ErrForbidden, from.Name)
 	case to.ID == from.ID:
 		return nil, nil, formats.BadRequest("target: is the repository itself")
 	case to.Type != config.Hosted:
@@ -50,6 +52,20 @@ func (s *Service) CheckPromotion(ctx context.Context, source, target string, pat
 		}
 	}
 	return from, to, nil
+}
+
+// reads tells whether the caller may read a repository and, of a group, all
+// members: what is copied is what the group has for everybody.
+func (s *Service) reads(c *config.Repository, access Access, depth int) bool {
+	if !access(formats.VerbRead, c.Name) || depth > maxDepth {
+		return false
+	}
+	for _, id := range c.Members {
+		if m, ok := s.Registry.RepositoryByID(id); ok && !s.reads(m, access, depth+1) {
+			return false
+		}
+	}
+	return true
 }
 
 // The stages of a promotion, which are its cursors. What a stage has done it

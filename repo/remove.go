@@ -135,6 +135,10 @@ func (s *Service) Format(name string) (formats.Format, bool) {
 	return f, ok
 }
 
+// Until is a time before which everything was written that was acknowledged by
+// now, whichever node did: their clocks differ.
+func (s *Service) Until() time.Time { return s.Now().Add(clockSkew) }
+
 // removePage is how many records are removed between two saves.
 const removePage = 256
 

@@ -109,7 +109,7 @@ func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error
 		Auth: a, Repositories: n.repos, Formats: n.formats, Settings: n.registry.Settings, Version: version, Origin: n.origin,
 		REST: rest.Config{
 			Auth: n.auth, Registry: n.registry, Repositories: n.repos, Version: version, Ready: n.member.Ready, Events: n.feed,
-			Webhooks: n.hooks,
+			Webhooks: n.hooks, Tasks: n.tasks,
 		},
 		Ready: n.member.Ready, Expand: repo.Expand, MetricsElsewhere: n.config.MetricsListen != "", Log: n.log, Now: wallClock,
 	}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"granary/cluster/task"
+	"granary/gc/retention"
+	"granary/repo/jobs"
 )
 
 // openTasks prepares the work that nodes share.
@@ -17,10 +19,14 @@ func (n *node) openTasks() (err error) {
 
 // kinds lists every kind of task.
 func (n *node) kinds() []task.Kind {
-	return nil
+	kinds := jobs.Kinds(n.repos, n.registry)
+	return append(kinds, retention.NewKind(&retention.Planner{Repositories: n.repos, Records: n.records, Now: wallClock}, n.registry))
 }
 
 // periodic lists what is started without being asked for.
 func (n *node) periodic() []task.Periodic {
-	return nil
+	return []task.Periodic{
+		{Kind: jobs.HistoryKind, Due: task.Every(func() time.Duration { return jobs.HistoryEvery }, wallClock)},
+		{Kind: retention.KindName, Due: retention.Due(n.registry, wallClock)},
+	}
 }

@@ -101,7 +101,7 @@ func (k kind) Plan(ctx context.Context, t *task.Task) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c.Type != config.Proxy && !c.Pending && !rules.None() {
+		if c.Type != config.Proxy && !rules.None() {
 			out = append(out, c.ID)
 		}
 	}

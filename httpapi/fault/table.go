@@ -12,6 +12,7 @@ import (
 
 	"granary/auth"
 	"granary/blob"
+	"granary/cluster/task"
 	"granary/digest"
 	"granary/formats"
 	"granary/httpapi/content"
@@ -111,6 +112,11 @@ var table = []struct {
 	{formats.ErrBadRequest, 400, BadRequest, ""},
 	{formats.ErrBusy, 503, Unavailable, ""},
 	{formats.ErrNotFound, 404, NotFound, ""},
+
+	{task.ErrNotFound, 404, NotFound, ""},
+	{task.ErrUnknownKind, 404, NotFound, ""},
+	{task.ErrRunning, 409, Conflict, ""},
+	{task.ErrTooSoon, 409, Conflict, ""},
 
 	{ErrNotReady, 503, Unavailable, ""},
 	{kv.ErrThrottled, 429, RateLimited, "the store asks to slow down"},

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"time"
 
-	"granary/cluster/task"
 	"granary/formats"
 	"granary/gc/retention"
 	"granary/httpapi/exchange"
@@ -43,6 +43,9 @@ type (
 )
 
 func (a *api) jobs() {
+	if a.Tasks == nil {
+		return
+	}
 	const tag = "repositories"
 	for _, o := range []struct {
 		operation
@@ -68,13 +71,14 @@ func (a *api) body(x *exchange.Exchange, v any) error {
 	return p.decode(v)
 }
 
-// administered is the repository of a request that only administrators may make.
+// administered is the repository of a request that only who configures it may
+// make.
 func (a *api) administered(ctx context.Context, x *exchange.Exchange, escaped string, body any) (*config.Repository, error) {
-	if err := x.Administer(); err != nil {
-		return nil, err
-	}
 	name, err := segment(escaped)
 	if err != nil {
+		return nil, err
+	}
+	if err := x.AdministerRepository(name); err != nil {
 		return nil, err
 	}
 	if body != nil {
@@ -94,6 +98,9 @@ func (a *api) begin(ctx context.Context, x *exchange.Exchange, kind string, para
 }
 
 func (a *api) cloneRepository(ctx context.Context, x *exchange.Exchange, in *named) (*answer[*Task], error) {
+	if err := x.Administer(); err != nil {
+		return nil, err // it makes a repository
+	}
 	var body CloneRequest
 	c, err := a.administered(ctx, x, in.Name, &body)
 	if err != nil {
@@ -143,12 +150,22 @@ func (a *api) cleanRepository(ctx context.Context, x *exchange.Exchange, in *nam
 }
 
 func (a *api) bulkDelete(ctx context.Context, x *exchange.Exchange, in *named) (*answer[*Task], error) {
-	name, err := allowed(x, formats.VerbDelete, in.Name)
+	name, err := segment(in.Name)
 	if err != nil {
+		return nil, err
+	}
+	if err := x.AuthoriseSome(formats.VerbDelete, name, ""); err != nil {
 		return nil, err
 	}
 	var body BulkDeleteRequest
 	if err := a.body(x, &body); err != nil {
+		return nil, err
+	}
+	dir, _, err := requestpath.Clean(body.Prefix)
+	if err != nil {
+		return nil, invalid("prefix", "%v", err)
+	}
+	if err := x.AuthoriseAt(formats.VerbDelete, name, dir, true); err != nil {
 		return nil, err
 	}
 	c, err := a.Registry.Repository(ctx, name)
@@ -158,11 +175,9 @@ func (a *api) bulkDelete(ctx context.Context, x *exchange.Exchange, in *named) (
 	if c.Type == config.Proxy {
 		return nil, notHere(c, "things are deleted from the members of a group")
 	}
-	dir, _, err := requestpath.Clean(body.Prefix)
-	if err != nil {
-		return nil, invalid("prefix", "%v", err)
-	}
-	return a.begin(ctx, x, jobs.DeleteKind, jobs.DeleteParams{Repo: c.Name, Prefix: dir, RepoID: c.ID})
+	return a.begin(ctx, x, jobs.DeleteKind, jobs.DeleteParams{
+		Repo: c.Name, Prefix: dir, RepoID: c.ID, Before: a.Repositories.Until().UnixNano(),
+	})
 }
 
 func notHere(c *config.Repository, why string) error {
@@ -170,6 +185,9 @@ func notHere(c *config.Repository, why string) error {
 }
 
 func (a *api) moveRepository(ctx context.Context, x *exchange.Exchange, in *named) (*answer[*Task], error) {
+	if err := x.Administer(); err != nil {
+		return nil, err // stores are theirs
+	}
 	var body MoveRequest
 	c, err := a.administered(ctx, x, in.Name, &body)
 	if err != nil {
@@ -188,23 +206,37 @@ func (a *api) moveRepository(ctx context.Context, x *exchange.Exchange, in *name
 
 // promote needs reading here and writing there.
 func (a *api) promote(ctx context.Context, x *exchange.Exchange, in *named) (*answer[*Task], error) {
-	name, err := allowed(x, formats.VerbRead, in.Name)
+	name, err := segment(in.Name)
 	if err != nil {
+		return nil, err
+	}
+	if err := x.AuthoriseSome(formats.VerbRead, name, ""); err != nil {
 		return nil, err
 	}
 	var body PromoteRequest
 	if err := a.body(x, &body); err != nil {
 		return nil, err
 	}
-	if err := x.Authorise(formats.VerbWrite, body.Target); err != nil {
-		return nil, err
-	}
 	for i, p := range body.Paths {
 		if body.Paths[i], _, err = requestpath.Clean(p); err != nil {
 			return nil, invalid("paths", "%v", err)
 		}
+		if err := passes(x, body.Paths[i], formats.VerbRead, name); err != nil {
+			return nil, err
+		}
+		if err := passes(x, body.Paths[i], formats.VerbWrite, body.Target); err != nil {
+			return nil, err
+		}
 	}
-	from, to, err := a.Repositories.CheckPromotion(ctx, name, body.Target, body.Paths, x.Can)
+	readable := func(verb formats.Verb, repository string) bool {
+		for _, p := range body.Paths {
+			if passes(x, p, verb, repository) != nil {
+				return false
+			}
+		}
+		return true
+	}
+	from, to, err := a.Repositories.CheckPromotion(ctx, name, body.Target, body.Paths, readable)
 	if err != nil {
 		return nil, err
 	}
@@ -213,14 +245,19 @@ func (a *api) promote(ctx context.Context, x *exchange.Exchange, in *named) (*an
 	})
 }
 
-// Starter starts tasks; [task.Service] is one.
-type Starter interface {
-	Start(ctx context.Context, kind string, params any, by string) (task.Task, error)
+// passes is the right on a file and on all below it, whichever it is.
+func passes(x *exchange.Exchange, path string, verb formats.Verb, repository string) error {
+	if err := x.AuthoriseAt(verb, repository, path, false); err != nil {
+		return err
+	}
+	return x.AuthoriseAt(verb, repository, path, true)
 }
 
 // Copies is what the routes ask of the repositories beside reading them.
 type Copies interface {
 	BeginClone(ctx context.Context, registry repo.Cloner, source, newName string) (repo.Clone, error)
 	AbandonClone(ctx context.Context, registry repo.Cloner, c repo.Clone) error
+	// Until is when everything that was acknowledged by now has been written.
+	Until() time.Time
 	CheckPromotion(ctx context.Context, source, target string, paths []string, access repo.Access) (from, to *config.Repository, err error)
 }

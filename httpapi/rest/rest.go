@@ -43,6 +43,7 @@ type Repositories interface {
 	SigningKeys(ctx context.Context, repository string) ([]repo.SigningKey, error)
 	RotateSigningKey(ctx context.Context, repository string, n repo.NewKey) (repo.SigningKey, error)
 	EndSigningKey(ctx context.Context, repository, fingerprint string) error
+	Copies
 }
 
 // Config is what the routes need.
@@ -60,6 +61,9 @@ type Config struct {
 	// Events is told where the state comes from, and followed by clients; who
 	// made it runs it. Optional.
 	Events *events.Feed
+	// Tasks are started and shown; without them there are no such routes.
+	// Optional.
+	Tasks Tasks
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
 }
@@ -106,6 +110,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.settings()
 	a.directory()
 	a.events()
+	a.jobs()
 	a.webhooks()
 	return a.huma, nil
 }

@@ -153,10 +153,11 @@ func (r *Registry) Stored(ctx context.Context, id string) (*Repository, error) {
 	return repo, nil
 }
 
-// Repositories returns all repositories in order of their names, from memory:
-// those too that are not found by their names because they are pending.
+// Repositories returns all repositories in order of their names, from memory,
+// but for those that are pending.
 func (r *Registry) Repositories() []*Repository {
-	return slices.Clone(r.current.Load().repositoryList)
+	pending := func(repo *Repository) bool { return repo.Pending }
+	return slices.DeleteFunc(slices.Clone(r.current.Load().repositoryList), pending)
 }
 
 // Store returns the store of a name. A name that is not in memory is looked up

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"granary/cluster/task"
 	"granary/repo"
@@ -14,6 +15,7 @@ type DeleteParams struct {
 	Repo   string `json:"repo"` // name
 	Prefix string `json:"prefix"`
 	RepoID string `json:"repo_id"`
+	Before int64  `json:"before"` // Unix ns: what is written later stays
 }
 
 // DeleteResult is what it came to.
@@ -58,7 +60,7 @@ func (k remove) Run(ctx context.Context, w *task.Work) error {
 	if err != nil {
 		return err
 	}
-	return k.service.BulkDelete(ctx, p.RepoID, p.Prefix, shard, w.Task.Created, func(done repo.Removed) error {
+	return k.service.BulkDelete(ctx, p.RepoID, p.Prefix, shard, time.Unix(0, p.Before), func(done repo.Removed) error {
 		all, err := tally(w, done)
 		if err != nil {
 			return err
