@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -75,6 +76,7 @@ func walk(t *testing.T, a, b *node.Node) {
 			"random":     random,
 			"repository": repository,
 			"status":     status,
+			"eventually": eventually,
 			"modzip":     modzip,
 			"login":      login,
 			"needed":     needed,
@@ -140,6 +142,21 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 		body, _ := os.ReadFile(ts.MkAbs("body")) //nolint:errcheck // for the message only
 		ts.Fatalf("status %s, want %s: curl %q\n%.1000s", got, args[0], args[1:], body)
 	}
+}
+
+// eventually CODE CURL-ARGUMENTS… repeats status until the answer has that
+// status: what a task does is done soon.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	const patience = 2 * time.Minute
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		cmd := exec.Command("curl", append([]string{"-sS", "-u", ts.Getenv("USER"), "-o", "/dev/null", "-w", "%{http_code}"}, args[1:]...)...)
+		out, err := cmd.CombinedOutput()
+		ts.Check(err)
+		if string(out) == args[0] {
+			break
+		}
+	}
+	status(ts, false, args)
 }
 
 // modzip MODULE VERSION DIR makes the zip of a module's folder.
