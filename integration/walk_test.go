@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -84,6 +85,7 @@ func walkIn(t *testing.T, p testscript.Params, a, b *node.Node, setup func(*test
 		"modzip":     modzip,
 		"login":      login,
 		"needed":     needed,
+		"eventually": eventually,
 	}
 	maps.Copy(commands, p.Cmds)
 	p.Cmds = commands
@@ -148,6 +150,21 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 		body, _ := os.ReadFile(ts.MkAbs("body")) //nolint:errcheck // for the message only
 		ts.Fatalf("status %s, want %s: curl %q\n%.1000s", got, args[0], args[1:], body)
 	}
+}
+
+// eventually CODE CURL-ARGUMENTS… repeats status until the answer has that
+// status: what a task does is done soon.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	const patience = 2 * time.Minute
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		cmd := exec.Command("curl", append([]string{"-sS", "-u", ts.Getenv("USER"), "-o", "/dev/null", "-w", "%{http_code}"}, args[1:]...)...)
+		out, err := cmd.CombinedOutput()
+		ts.Check(err)
+		if string(out) == args[0] {
+			break
+		}
+	}
+	status(ts, false, args)
 }
 
 // modzip MODULE VERSION DIR makes the zip of a module's folder.
