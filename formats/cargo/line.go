@@ -46,6 +46,16 @@ type brief struct {
 	Version  string `json:"vers"`
 	Checksum string `json:"cksum"`
 	Yanked   bool   `json:"yanked"`
+	PubTime  string `json:"pubtime"`
+}
+
+// published is when the version was, zero if the line does not tell.
+func (b brief) published() time.Time {
+	t, err := time.Parse(time.RFC3339, b.PubTime)
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
 }
 
 // read reads a pointer.

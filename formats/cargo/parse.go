@@ -132,7 +132,7 @@ func parseIndex(path, scope, template string, r io.Reader) ([]formats.Record, er
 			continue
 		}
 		file := formats.Record{
-			Scope: scope, Name: fileName(l.Name, l.Version), URL: location(template, l), Type: typeCrate, Sums: digest.Sums{SHA256: sum},
+			Scope: scope, Name: fileName(l.Name, l.Version), URL: location(template, l), Type: typeCrate, Sums: digest.Sums{SHA256: sum}, Time: l.published(),
 		}
 		if seen[file.Name] {
 			continue
@@ -142,7 +142,7 @@ func parseIndex(path, scope, template string, r io.Reader) ([]formats.Record, er
 		}
 		// A registry that is older than the rule may have two versions that
 		// differ in build metadata only.
-		pointer := formats.Record{Scope: scope, Name: pointerName(l.Version), Move: true, Meta: bytes.Clone(text)}
+		pointer := formats.Record{Scope: scope, Name: pointerName(l.Version), Move: true, Meta: bytes.Clone(text), Time: file.Time}
 		if seen[pointer.Name] {
 			pointer.Name = ":" + l.Version
 			if !strings.Contains(l.Version, "+") {

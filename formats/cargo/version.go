@@ -1,7 +1,9 @@
 package cargo
 
 import (
+	"context"
 	"strings"
+	"time"
 
 	"granary/formats"
 )
@@ -21,4 +23,26 @@ func (f *Format) Version(rec formats.Record) string {
 	}
 	version := strings.TrimSuffix(rec.Name, crateExt)
 	return strings.TrimPrefix(version, f.Package(rec)+"-")
+}
+
+// Release is the crate, and the version of a file or line.
+func (f *Format) Release(scope, name string) (pkg, version string) {
+	rec := formats.Record{Scope: scope, Name: name}
+	if !strings.HasPrefix(scope, cratesDir+"/") {
+		return "", ""
+	}
+	if name != "" {
+		version = f.Version(rec)
+	}
+	return f.Package(rec), version
+}
+
+// Published is the pubtime of a version in the index of an upstream.
+func (f *Format) Published(ctx context.Context, rec formats.Record, src formats.Source) (time.Time, error) {
+	for r, err := range f.Parse(ctx, rec.Scope, src) {
+		if err != nil || r.Name == rec.Name {
+			return r.Time, err
+		}
+	}
+	return time.Time{}, nil
 }

@@ -1,7 +1,9 @@
 package helm
 
 import (
+	"context"
 	"strings"
+	"time"
 
 	"granary/formats"
 )
@@ -30,4 +32,22 @@ func splitFile(file string) (name, version string) {
 		}
 	}
 	return base, ""
+}
+
+// Release is the chart and the version of a file.
+func (Format) Release(scope, name string) (pkg, version string) {
+	if scope != "" {
+		return "", ""
+	}
+	return splitFile(name)
+}
+
+// Published is what the index of an upstream says of a version.
+func (f Format) Published(ctx context.Context, rec formats.Record, src formats.Source) (time.Time, error) {
+	for r, err := range f.Parse(ctx, rec.Scope, src) {
+		if err != nil || r.Name == rec.Name {
+			return r.Time, err
+		}
+	}
+	return time.Time{}, nil
 }

@@ -2,8 +2,10 @@ package helm_test
 
 import (
 	"testing"
+	"time"
 
 	"granary/formats"
+	"granary/formats/formattest"
 	"granary/formats/helm"
 )
 
@@ -22,5 +24,18 @@ func TestVersions(t *testing.T) {
 		if got := [2]string{helm.New().Package(rec), helm.New().Version(rec)}; got != want {
 			t.Errorf("%s: %q, want %q", file, got, want)
 		}
+	}
+}
+
+func TestReleases(t *testing.T) {
+	src := &formattest.Source{Files: map[string]string{"index.yaml": block}}
+	for file, want := range map[string]string{"foo-1.0.0+b.tgz": "2024-05-06 07:08:09", "foo-1.0.0+b.tgz.prov": "2024-05-06 07:08:09", "sub-v1.2.tgz": "0001-01-01 00:00:00", "none-1.0.0.tgz": "0001-01-01 00:00:00"} {
+		got, err := helm.New().Published(t.Context(), formats.Record{Name: file}, src)
+		if err != nil || got.Format(time.DateTime) != want {
+			t.Errorf("%s: %v, %v", file, got, err)
+		}
+	}
+	if pkg, version := helm.New().Release("", "foo-1.0.0.tgz.prov"); pkg != "foo" || version != "1.0.0" {
+		t.Errorf("%s %s", pkg, version)
 	}
 }
