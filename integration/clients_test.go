@@ -73,7 +73,7 @@ func npmrc(ts *testscript.TestScript, _ bool, args []string) {
 	rc := "registry=" + base + "\n"
 	berry := "npmRegistryServer: " + base + "\nunsafeHttpWhitelist: [127.0.0.1]\nnodeLinker: node-modules\nnpmMinimalAgeGate: 0\nenableImmutableInstalls: false\n"
 	if len(args) > 1 {
-		rc += strings.TrimPrefix(base, "http:") + ":_authToken=" + args[1] + "\n"
+		rc += strings.TrimPrefix(base, "http:") + ":_authToken=" + args[1] + "\nalways-auth=true\n" // which yarn 1 wants
 		berry += "npmAuthToken: " + args[1] + "\nnpmAlwaysAuth: true\n"
 	}
 	for name, text := range map[string]string{"npmrc": rc, ".npmrc": rc, ".yarnrc.yml": berry} {

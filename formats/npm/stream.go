@@ -191,12 +191,11 @@ func (s *quotedString) Read(p []byte) (int, error) {
 	n := 0
 	for n < len(p) && !s.done && s.err == nil {
 		// The longest run without a quote or escape that is at hand.
-		window, err := s.d.r.Peek(1)
-		if err != nil {
+		if _, err := s.d.r.Peek(1); err != nil {
 			s.err = s.d.read(err)
 			break
 		}
-		window, _ = s.d.r.Peek(min(s.d.r.Buffered(), len(p)-n)) //nolint:errcheck // it is buffered
+		window, _ := s.d.r.Peek(min(s.d.r.Buffered(), len(p)-n)) //nolint:errcheck // it is buffered
 		i := 0
 		for i < len(window) && window[i] != '"' && window[i] != '\\' {
 			i++
