@@ -70,6 +70,9 @@ type Config struct {
 	Ready func() error
 	// Upload tells which blobs an item of an upload session needs. Optional.
 	Upload func(item kv.Item) ([]repo.Named, error)
+	// SweepUploads ends the upload sessions of a repository that were given up,
+	// those whose id begins with prefix, and returns how many. Optional.
+	SweepUploads func(ctx context.Context, sp kv.Space, prefix string) (int, error)
 	// Rate bounds what this node reads for the collector, in items a second; 0
 	// is no bound.
 	Rate int

@@ -127,13 +127,22 @@ func set(sets map[string]*filter.Set, store string, p filter.Params) *filter.Set
 	return s
 }
 
-// uploads reads the sessions whose partition falls to a shard.
+// uploads ends the sessions that were given up, and reads those whose partition
+// falls to a shard.
 func (m *marker) uploads(ctx context.Context, sp kv.Space, shard int) error {
 	if m.Upload == nil {
 		return nil
 	}
 	for p := shard; p < filter.Prefixes; p += max(sp.Shards, 1) {
-		err := m.scan(ctx, kv.UploadPartition(sp.Repo, fmt.Sprintf("%02x", p)), "", "", func(item kv.Item) error {
+		prefix := fmt.Sprintf("%02x", p)
+		if m.SweepUploads != nil && m.first && !m.round.Dry {
+			n, err := m.SweepUploads(ctx, sp, prefix)
+			m.tally.Sessions += int64(n)
+			if err != nil {
+				return err
+			}
+		}
+		err := m.scan(ctx, kv.UploadPartition(sp.Repo, prefix), "", "", func(item kv.Item) error {
 			m.tally.Uploads++
 			names, err := m.Upload(item)
 			for _, n := range names {

@@ -158,7 +158,7 @@ func withEverything(c *Config) {
 	c.REST.Events = events.New(events.Config{})
 	c.REST.Audit = audit.New(audit.Config{KV: mem.New(mem.Options{}), Node: "n"})
 	c.REST.Webhooks = webhook.New(webhook.Config{KV: mem.New(mem.Options{}), Registry: c.REST.Registry})
-	c.REST.Tasks, c.REST.Members = idleTasks(), alone{}
+	c.REST.Tasks, c.REST.Members = idleTasks(), aloneNode{}
 }
 
 // TestEveryOptionalRoute: an optional part of the REST surface that

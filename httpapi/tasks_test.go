@@ -56,19 +56,19 @@ type silent struct{ error }
 func (silent) Error() string   { return "" }
 func (s silent) Unwrap() error { return s.error }
 
-// alone is a cluster without nodes.
-type alone struct{}
+// aloneNode is a cluster without nodes.
+type aloneNode struct{}
 
-func (alone) ID() string                                          { return "alone" }
-func (alone) Nodes(context.Context) ([]cluster.Info, error)       { return nil, nil }
-func (alone) Leases(context.Context) ([]cluster.LeaseInfo, error) { return nil, nil }
-func (alone) Lease(context.Context, string, time.Duration) (func(), error) {
+func (aloneNode) ID() string                                          { return "alone" }
+func (aloneNode) Nodes(context.Context) ([]cluster.Info, error)       { return nil, nil }
+func (aloneNode) Leases(context.Context) ([]cluster.LeaseInfo, error) { return nil, nil }
+func (aloneNode) Lease(context.Context, string, time.Duration) (func(), error) {
 	return nil, cluster.ErrHeld
 }
 
 // idleTasks are tasks that nobody works on.
 func idleTasks() *task.Service {
-	s, err := task.New(task.Config{KV: mem.New(mem.Options{}), Members: alone{}})
+	s, err := task.New(task.Config{KV: mem.New(mem.Options{}), Members: aloneNode{}})
 	if err != nil {
 		panic(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"granary/gc"
 	"granary/kv"
+	"granary/repo"
 	"granary/telemetry"
 )
 
@@ -15,6 +16,6 @@ func (n *node) openCollector() {
 	n.collections = telemetry.NewCollections()
 	n.collector = gc.Task{Observer: n.collections, Collector: gc.New(gc.Config{
 		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs,
-		Now: wallClock, Embedded: kv.TraitsOf(n.kv).Embedded, Ready: n.member.WriteReady, Rate: collectRate, Log: n.log,
+		Upload: repo.ReadUpload, SweepUploads: n.repos.SweepUploads, Now: wallClock, Embedded: kv.TraitsOf(n.kv).Embedded, Ready: n.member.WriteReady, Rate: collectRate, Log: n.log,
 	})}
 }
