@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"granary/formats"
+	"granary/formats/raw"
 	"granary/repo/config"
 )
 
@@ -21,7 +22,7 @@ func (ecosystem) Challenge(r *http.Request) string {
 
 // The answer to who may not must not tell repositories from what does not exist.
 func TestChallenges(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Formats = []formats.Format{ecosystem{}} })
+	r := newRig(t, func(c *Config) { c.Formats = []formats.Format{ecosystem{raw.New()}} })
 	r.Create("files", config.Hosted, "raw", nil)
 	for _, name := range []string{"files", "none"} {
 		for path, want := range map[string][]string{

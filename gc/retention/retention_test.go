@@ -31,7 +31,13 @@ type world struct {
 
 func newWorld(t *testing.T, more ...formats.Format) *world {
 	t.Helper()
-	r := repotest.New(t, repotest.Options{Formats: func(now func() time.Time) []formats.Format { return append(all.Formats(now), more...) }})
+	r := repotest.New(t, repotest.Options{Formats: func(now func() time.Time) []formats.Format {
+		// What a test brings stands in the place of the format of that name.
+		known := slices.DeleteFunc(all.Formats(now), func(f formats.Format) bool {
+			return slices.ContainsFunc(more, func(m formats.Format) bool { return m.Name() == f.Name() })
+		})
+		return append(known, more...)
+	}})
 	return &world{r, t, &retention.Planner{Repositories: r.Service, Records: r.Records, Now: r.Clock.Now}}
 }
 
