@@ -74,7 +74,7 @@ func generate(b *testing.B, r *repotest.Rig, c *config.Repository, n int) {
 
 // BenchmarkClone copies b.N records on Pebble, two shards at a time, as tasks do
 // by default, and reads the target all the while: it is not there, or whole.
-// docs/performance.md has what it showed for -benchtime 1000000x.
+// A million: -benchtime 1000000x.
 func BenchmarkClone(b *testing.B) {
 	store, err := pebble.Open(b.TempDir(), pebble.Options{})
 	if err != nil {
