@@ -186,7 +186,7 @@ func clients(t *testing.T, scripts string, setup func(*testscript.Env)) {
 		o := newOrigin(t, up.URL)
 		walkIn(t, testscript.Params{Files: []string{file}, Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"upstream": o.upstream, "fetched": o.fetched, "atonce": atOnce, "wheel": wheel, "burst": burst, "apitoken": apiToken,
-			"npmrc": npmrc, "npmlogin": npmLogin, "npmburst": npmBurst,
+			"npmrc": npmrc, "npmlogin": npmLogin, "npmburst": npmBurst, "charts": charts, "crates": crates,
 		}}, nodes[0], nodes[1], func(e *testscript.Env) {
 			e.Setenv("U", up.URL)
 			e.Setenv("ORIGIN", o.URL)

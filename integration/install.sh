@@ -8,7 +8,7 @@
 # usage: integration/install.sh [stage ...]     without a stage: all of them
 set -eu
 
-stages="dynamodb-local dynalite versitygw debian python-clients npm-clients crane"
+stages="dynamodb-local dynalite versitygw helm debian python-clients npm-clients crane"
 
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/component/versions.env"
@@ -125,6 +125,17 @@ install_debian() {
 	run apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends $missing
 	rm -rf "$work"
 	work=
+}
+
+install_helm() {
+	dir=$cache/helm-$HELM
+	if [ ! -d "$dir" ]; then
+		need go "Go"
+		fresh
+		run env "GOBIN=$work" GOFLAGS= CGO_ENABLED=0 go install "helm.sh/helm/v3/cmd/helm@$HELM"
+		[ -x "$work/helm" ] || fail "$stage: go left no helm behind."
+		keep "$dir"
+	fi
 }
 
 install_python_clients() {
