@@ -39,8 +39,10 @@ func (user) Format(s fmt.State, _ rune)       { mask(s) }
 func (loadedKey) Format(s fmt.State, _ rune)  { mask(s) }
 func (credential) Format(s fmt.State, _ rune) { mask(s) }
 func (apiToken) Format(s fmt.State, _ rune)   { mask(s) }
-func (LDAP) Format(s fmt.State, _ rune)       { mask(s) }
 func (loadedLDAP) Format(s fmt.State, _ rune) { mask(s) }
+
+// Format shows nothing of the settings of a directory.
+func (LDAP) Format(s fmt.State, _ rune) { mask(s) }
 
 // Sealer encrypts secrets before they are stored. Both methods may be called
 // concurrently. Open fails for what was sealed with another key or changed.

@@ -146,16 +146,17 @@ func seeds(t *testing.T, fallback uint64) (from, to uint64) {
 		return 1, fallback + 1
 	}
 	a, b, both := strings.Cut(v, "-")
-	x, err := strconv.ParseUint(a, 10, 64)
-	if err == nil && both {
-		from = x
-		x, err = strconv.ParseUint(b, 10, 64)
-		return from, x + 1
+	number := func(s string) uint64 {
+		x, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("GRANARY_SIM_SEEDS is %q", v)
+		}
+		return x
 	}
-	if err != nil {
-		t.Fatalf("GRANARY_SIM_SEEDS is %q", v)
+	if both {
+		return number(a), number(b) + 1
 	}
-	return 1, x + 1
+	return 1, number(a) + 1
 }
 
 func TestSimulation(t *testing.T) {
