@@ -214,6 +214,14 @@ type Tx interface {
 	Records(ctx context.Context, scope string) iter.Seq2[Record, error]
 }
 
+// Adopter is implemented by a [Tx] whose upload came through a group.
+type Adopter interface {
+	// Adopt makes a file that another member has one of the repository that is
+	// written to: clients leave out what the group told them it has. It is
+	// published before what Put names. ErrNotFound if no member has it.
+	Adopt(ctx context.Context, op Op) error
+}
+
 // Blob is uploaded bytes that may be read again before they are published.
 type Blob interface {
 	io.ReaderAt

@@ -110,6 +110,9 @@ func (h *Handle) Write(ctx context.Context, op formats.Op, up *formats.Upload, p
 		return nil, err
 	}
 	defer tx.close(ctx)
+	if h.repo.Type == config.Proxy {
+		tx.group = h.view
+	}
 	if err := tx.announced(); err != nil {
 		return nil, err
 	}

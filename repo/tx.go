@@ -30,6 +30,8 @@ type tx struct {
 	blobs    []*upload
 	buffered int64 // bytes of them in memory
 	puts     []put
+	group    view  // that the upload came through; nil without one
+	adopted  []put // published before puts
 	deletes  []formats.Op
 	done     Commit // so far
 }
@@ -147,6 +149,11 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 	}
 	if err := t.withinQuota(ctx); err != nil {
 		return nil, err
+	}
+	for _, p := range t.adopted {
+		if _, err := t.publish(ctx, p, false); err != nil {
+			return nil, t.explain(err)
+		}
 	}
 	out := make([]formats.Record, 0, len(t.puts))
 	for i, p := range t.puts {

@@ -64,6 +64,9 @@ func checkContent(ctx context.Context, image string, m *manifest, tx formats.Tx)
 		}
 		seen[d.Digest] = true
 		_, err := tx.Record(ctx, formats.Join(image, kind), d.Digest)
+		if errors.Is(err, formats.ErrNotFound) && kind == blobs {
+			err = adopt(ctx, image, d, tx)
+		}
 		if errors.Is(err, formats.ErrNotFound) {
 			return bad(codeBlobMissing, "the manifest needs %s, which is not in this image's %s", d.Digest, kind)
 		}
@@ -80,6 +83,19 @@ func checkContent(ctx context.Context, image string, m *manifest, tx formats.Tx)
 		}
 	}
 	return nil
+}
+
+// adopt takes a blob that a client did not send since the group has it.
+func adopt(ctx context.Context, image string, d descriptor, tx formats.Tx) error {
+	a, ok := tx.(formats.Adopter)
+	if !ok {
+		return fmt.Errorf("%s: %w", d.Digest, formats.ErrNotFound)
+	}
+	_, sums, err := parseDigest(d.Digest)
+	if err != nil {
+		return err
+	}
+	return a.Adopt(ctx, blobOp(formats.Op{Kind: formats.File, Label: labelBlob, Name: d.Digest}, image, sums))
 }
 
 // putManifest writes the manifest, what lists it with its subject, and the tag
