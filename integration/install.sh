@@ -8,7 +8,7 @@
 # usage: integration/install.sh [stage ...]     without a stage: all of them
 set -eu
 
-stages="dynamodb-local dynalite versitygw helm debian python-clients npm-clients crane"
+stages="dynamodb-local dynalite versitygw helm debian python-clients npm-clients crane nexus3-cli schemathesis"
 
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/component/versions.env"
@@ -108,6 +108,30 @@ install_crane() {
 		keep "$dir"
 	fi
 }
+
+# install_python PACKAGE VERSION makes an environment of its own for a client
+# that is a Python package.
+install_python() {
+	dir=$cache/$1-$2
+	if [ ! -d "$dir" ]; then
+		need python3 "Python 3.10 or later with venv"
+		fresh
+		rmdir "$work" 2>/dev/null || rm -rf "$work"
+		log=$cache/.install-$$.log
+		# Scripts name the place that they were made at: no move afterwards.
+		run python3 -m venv "$dir.new-$$"
+		run "$dir.new-$$/bin/python" -m pip install -q --disable-pip-version-check "$1==$2"
+		rm -f "$log"
+		sed -i "s|$dir.new-$$|$dir|g" "$dir.new-$$"/bin/* 2>/dev/null || true
+		mv "$dir.new-$$" "$dir" 2>/dev/null || rm -rf "$dir.new-$$"
+		[ -d "$dir" ] || fail "$stage: cannot make $dir."
+		work=
+	fi
+}
+
+install_nexus3_cli() { install_python nexus3-cli "$NEXUS3_CLI"; }
+
+install_schemathesis() { install_python schemathesis "$SCHEMATHESIS"; }
 
 # Programs of the distribution, where there is one that can be asked.
 install_debian() {
