@@ -22,6 +22,7 @@ import (
 	"granary/audit"
 	"granary/auth"
 	"granary/formats"
+	"granary/httpapi/content"
 	"granary/httpapi/exchange"
 	"granary/httpapi/fault"
 	"granary/httpapi/nexus"
@@ -92,9 +93,13 @@ type Config struct {
 
 type server struct {
 	Config
-	router  *mux.Router
-	limiter limiter
+	router   *mux.Router
+	limiter  limiter
+	expanded *content.Expanded
 }
+
+// expandedBytes bounds the memory for documents with absolute URLs.
+const expandedBytes = 16 << 20
 
 // New returns the handler of the main listener.
 func New(c Config) (http.Handler, error) {
@@ -117,6 +122,10 @@ func New(c Config) (http.Handler, error) {
 	switch {
 	case s.Auth == nil, s.Repositories == nil, s.Settings == nil, s.Expand == nil:
 		return nil, errors.New("httpapi: Auth, Repositories, Settings and Expand are required")
+	}
+	var err error
+	if s.expanded, err = content.NewExpanded(expandedBytes, s.Expand); err != nil {
+		return nil, err
 	}
 	s.REST.Version = s.Version
 	if err := s.routes(); err != nil {

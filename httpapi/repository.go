@@ -224,7 +224,13 @@ func (a *artifact) read(op formats.Op) error {
 	if err != nil {
 		return err
 	}
-	return content.Serve(a.w, a.r, c, a.options(op))
+	options := a.options(op)
+	if options.Document {
+		if c, err = a.s.expanded.Of(a.r.Context(), c, options.Base); err != nil {
+			return err
+		}
+	}
+	return content.Serve(a.w, a.r, c, options)
 }
 
 func (a *artifact) options(op formats.Op) content.Options {

@@ -50,18 +50,22 @@ func (Format) Ask(base, path string) (string, http.Header) {
 	return path, nil
 }
 
-// defaultHosts are names of the registry which images without a host in their
-// names come from.
-var defaultHosts = []string{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+// defaultDomain is the domain that names of images without a host are of.
+const defaultDomain = "docker.io"
+
+func isDefaultHost(host string) bool {
+	host = strings.ToLower(host)
+	return host == defaultDomain || strings.HasSuffix(host, "."+defaultDomain)
+}
 
 func isDefault(base string) bool {
 	u, err := url.Parse(base)
-	return err == nil && slices.Contains(defaultHosts, strings.ToLower(u.Hostname()))
+	return err == nil && isDefaultHost(u.Hostname())
 }
 
 // Mirrors compares hosts; the default registry has several names.
 func (Format) Mirrors(base, host string) bool {
-	if slices.Contains(defaultHosts, strings.ToLower(host)) {
+	if isDefaultHost(host) {
 		return isDefault(base)
 	}
 	u, err := url.Parse(base)

@@ -103,10 +103,10 @@ func FuzzRoute(f *testing.F) {
 
 func TestAsk(t *testing.T) {
 	for _, c := range []struct{ base, path, want string }{
-		{"https://registry-1.docker.io", "v2/nginx/manifests/latest", "v2/library/nginx/manifests/latest"},
-		{"https://index.docker.io/", "v2/nginx/blobs/" + some, "v2/library/nginx/blobs/" + some},
-		{"https://registry-1.docker.io", "v2/team/nginx/manifests/latest", "v2/team/nginx/manifests/latest"},
-		{"https://registry-1.docker.io", "v2/nginx/tags/list", "v2/library/nginx/tags/list"},
+		{"https://mirror.docker.io", "v2/nginx/manifests/latest", "v2/library/nginx/manifests/latest"},
+		{"https://other.docker.io/", "v2/nginx/blobs/" + some, "v2/library/nginx/blobs/" + some},
+		{"https://mirror.docker.io", "v2/team/nginx/manifests/latest", "v2/team/nginx/manifests/latest"},
+		{"https://mirror.docker.io", "v2/nginx/tags/list", "v2/library/nginx/tags/list"},
 		{"https://registry.example.com", "v2/nginx/manifests/latest", "v2/nginx/manifests/latest"},
 		{"https://registry.example.com", "https://registry.example.com/v2/a/tags/list?n=1", "https://registry.example.com/v2/a/tags/list?n=1"},
 	} {
@@ -122,7 +122,7 @@ func TestAsk(t *testing.T) {
 		base, host string
 		want       bool
 	}{
-		{"https://registry-1.docker.io", "docker.io", true},
+		{"https://mirror.docker.io", "docker.io", true},
 		{"https://ghcr.example.com", "ghcr.example.com", true},
 		{"https://ghcr.example.com:5000/path", "ghcr.example.com:5000", true},
 		{"https://ghcr.example.com", "docker.io", false},

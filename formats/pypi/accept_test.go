@@ -218,7 +218,7 @@ func TestDelete(t *testing.T) {
 
 func attestation(t testing.TB, name, sum string) string {
 	t.Helper()
-	st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":%q,"digest":{"sha256":%q}}],"predicateType":"https://docs.pypi.org/attestations/publish/v1"}`, name, sum)
+	st := fmt.Sprintf(`{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":%q,"digest":{"sha256":%q}}],"predicateType":"https://example.com/attestations/publish/v1"}`, name, sum)
 	return fmt.Sprintf(`{"version":1,"verification_material":{"certificate":"AA=="},"envelope":{"statement":%q,"signature":"AAAA"}}`, base64.StdEncoding.EncodeToString([]byte(st)))
 }
 

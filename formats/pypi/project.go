@@ -11,7 +11,7 @@ import (
 )
 
 // projectInfo is the answer of the JSON API
-// (https://docs.pypi.org/api/json/), as far as an index knows it. What is null
+// (the JSON API of the public one), as far as an index knows it. What is null
 // is not known here.
 type projectInfo struct {
 	Info            map[string]any          `json:"info"`
