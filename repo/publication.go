@@ -71,6 +71,7 @@ func (p *publication) weight() uint32 {
 type publications struct {
 	service *Service
 	hot     *otter.Cache[kv.Key, *publication]
+	bytes   *otter.Cache[blob.ID, []byte] // of documents that are blobs
 	making  singleflight.Group
 	checks  *checks
 }
@@ -83,7 +84,14 @@ func newPublications(s *Service) (*publications, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of documents: %w", err)
 	}
-	return &publications{service: s, hot: hot, checks: newChecks(s)}, nil
+	read, err := otter.New(&otter.Options[blob.ID, []byte]{
+		MaximumWeight: uint64(s.CacheBytes),
+		Weigher:       func(_ blob.ID, b []byte) uint32 { return uint32(len(b) + 128) }, //nolint:gosec // bounded by longestInMemory
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of documents' bytes: %w", err)
+	}
+	return &publications{service: s, hot: hot, bytes: read, checks: newChecks(s)}, nil
 }
 
 // document returns a document of the scope's current publication. The stamp is
@@ -282,7 +290,7 @@ func (p *publications) bytesOf(pub *publication, f *published) *formats.Content 
 	if f.Blob == "" {
 		c.Open = inlineOpener(f.Inline)
 	} else {
-		c.Open = p.service.opener(pub.Store, f.Blob, f.Sums)
+		c.Open = p.remembered(f, p.service.opener(pub.Store, f.Blob, f.Sums))
 	}
 	return c
 }
