@@ -93,6 +93,9 @@ func FuzzRoute(f *testing.F) {
 	f.Add("PUT", "a.deb;deb.distribution=x")
 	f.Add("DELETE", "dists/x")
 	f.Fuzz(func(t *testing.T, method, path string) {
+		if formats.CheckPath(path) != nil {
+			return // the core refuses it
+		}
 		op, ok := format().Route(formats.Req{Method: method, Path: path, Header: http.Header{}})
 		if ok && op.Kind == formats.File && (op.Name == "" || formats.Join(op.Scope, op.Name) != path) {
 			t.Errorf("%q is %q", path, op.Key())

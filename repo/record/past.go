@@ -104,6 +104,9 @@ func (s *Store) before(ctx context.Context, sp kv.Space, scope, name string, at 
 			if ok {
 				return alive(rec), nil
 			}
+			// What waits replaced what was seen until then: a commit that came
+			// later does not bring that back from under it.
+			at = min(at, rec.Since-1)
 		}
 		if seen < pastPage {
 			return nil, nil
