@@ -61,7 +61,7 @@ func parseManifest(mediaType string, data []byte) (*manifest, error) {
 		if err != nil {
 			return new(manifest), nil
 		}
-		return m, m.checkDigests()
+		return m.checked()
 	}
 	switch {
 	case err != nil:
@@ -81,7 +81,7 @@ func parseManifest(mediaType string, data []byte) (*manifest, error) {
 	case !list && mediaType != typeArtifact && m.Config == nil:
 		return nil, bad(codeManifestInvalid, "the manifest has no config")
 	}
-	return m, m.checkDigests()
+	return m.checked()
 }
 
 func known(mediaType string) bool {
@@ -90,6 +90,14 @@ func known(mediaType string) bool {
 		return true
 	}
 	return false
+}
+
+// checked is m, if what it refers to can be.
+func (m *manifest) checked() (*manifest, error) {
+	if err := m.checkDigests(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 func (m *manifest) checkDigests() error {
