@@ -27,6 +27,8 @@ type publication struct {
 	Records  int64       `cbor:"3,keyasint,omitempty"` // how many went in
 	Files    []published `cbor:"4,keyasint,omitempty"`
 	Inputs   []byte      `cbor:"5,keyasint,omitempty"` // fingerprint of those records
+
+	read time.Time // when this node read or wrote it
 }
 
 // published is one document of a publication.
@@ -75,6 +77,11 @@ type publications struct {
 	making  singleflight.Group
 	checks  *checks
 }
+
+// hotFor is how long a publication is served from memory before it is read
+// again. What the collector removed must not be served for ever (of a group it
+// can't tell which publication is in use), and its blobs go a grace later.
+const hotFor = 10 * time.Minute
 
 func newPublications(s *Service) (*publications, error) {
 	hot, err := otter.New(&otter.Options[kv.Key, *publication]{
@@ -181,10 +188,17 @@ func publicationKey(stamp, renderer string, signer formats.Signer, set formats.S
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }
 
+// remember keeps a publication that was just read or written, and that nobody
+// else has yet.
+func (p *publications) remember(key kv.Key, pub *publication) {
+	pub.read = p.service.Now()
+	p.hot.Set(key, pub)
+}
+
 // get returns the publication from memory, from the store, or rendered now:
 // one request renders, the others of this process wait for it.
 func (p *publications) get(ctx context.Context, r *repository, v view, scope string, key kv.Key, signer formats.Signer) (*publication, error) {
-	if pub, ok := p.hot.GetIfPresent(key); ok {
+	if pub, ok := p.hot.GetIfPresent(key); ok && p.service.Now().Sub(pub.read) < hotFor {
 		return pub, nil
 	}
 	type result struct {
@@ -220,7 +234,7 @@ func (p *publications) loadOrRender(ctx context.Context, r *repository, v view, 
 	if err != nil {
 		return nil, fmt.Errorf("read the publication of %s/%s: %w", r.Name, scope, err)
 	}
-	p.hot.Set(key, &pub)
+	p.remember(key, &pub)
 	return &pub, nil
 }
 
@@ -267,7 +281,7 @@ func (p *publications) render(ctx context.Context, r *repository, v view, scope 
 		err = p.service.undoItem(ctx, key, err, pw.made)
 		return nil, fmt.Errorf("publish %s/%s: %w", r.Name, scope, err)
 	}
-	p.hot.Set(key, pub)
+	p.remember(key, pub)
 	return pub, nil
 }
 
