@@ -37,6 +37,11 @@ func releaseProgramPages() error {
 	return nil
 }
 
+// dropPages gives the pages of b back to the system. It reads as zeros then.
+func dropPages(b []byte) {
+	unix.Madvise(b, unix.MADV_DONTNEED) //nolint:errcheck // they only stay resident then
+}
+
 // area is a stretch of addresses.
 type area struct{ start, end uintptr }
 
