@@ -25,7 +25,7 @@ race: ## pass the same tests under the race detector, and the walks with a serve
 	GRANARY_TEST_RACE=1 $(GO) test -count=1 -run 'Walk|Kill' ./integration
 
 SEEDS ?= 1000
-sim: ## pass the simulation of the collector for SEEDS (1000, or from-to)
+sim: ## pass the simulation of nodes and their collector for SEEDS (1000, or from-to)
 	GRANARY_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m -run '^TestSimulation$$' -v ./gc
 
 lint: ## check style

@@ -264,11 +264,12 @@ func (w *worker) storeFilter(ctx context.Context, store string, s *filter.Set, f
 		return "", err
 	}
 	id := blob.WorkID(w.round.ID, name)
-	out, err := bs.Create(ctx, id, int64(to-from)*s.Section())
+	size := int64(to-from) * s.Section()
+	out, err := bs.Create(ctx, id, size)
 	if err != nil {
 		return "", err
 	}
-	buffered := bufio.NewWriterSize(out, 256<<10)
+	buffered := bufio.NewWriterSize(out, int(min(size, 256<<10)))
 	if err = s.Write(buffered, string(id), from, to); err == nil {
 		err = buffered.Flush()
 	}

@@ -21,28 +21,37 @@ import (
 // does harm. Without the fault the same events do none; with it they must, or the
 // test that is to catch it could not.
 
-// planted is a rule of the collector and what its absence does.
+// planted is a rule and what its absence does.
 type planted struct {
-	plant gc.Plant
+	plant simPlant
 	// harm runs the events and tells what was lost, "" for nothing.
-	harm func(t *testing.T, plant gc.Plant) string
+	harm func(t *testing.T, plant simPlant) string
+}
+
+// collected is for faults of the collector itself.
+func collected(harm func(*testing.T, gc.Plant) string) func(*testing.T, simPlant) string {
+	return func(t *testing.T, p simPlant) string { return harm(t, p.gc) }
 }
 
 var faults = map[string]planted{
-	"the grace runs from the condemning":         {gc.PlantGrace, harmOfGrace},
-	"deletion by state, not by listed version":   {gc.PlantState, harmOfState},
-	"a mark shard resumed at a cursor":           {gc.PlantCursor, harmOfCursor},
-	"history scanned before records":             {gc.PlantHistoryFirst, harmOfOrder},
-	"a sweep that ignores a missing filter":      {gc.PlantNoFilter, harmOfMissingFilter},
-	"a mark with stale reads":                    {gc.PlantStaleMark, harmOfStaleMark},
-	"a bucket pass that trusts references":       {gc.PlantBucket, harmOfBucket},
-	"a late holder that writes into a new round": {gc.PlantLate, harmOfLateHolder},
+	"the grace runs from the condemning":         {simPlant{gc: gc.PlantGrace}, collected(harmOfGrace)},
+	"deletion by state, not by listed version":   {simPlant{gc: gc.PlantState}, collected(harmOfState)},
+	"a mark shard resumed at a cursor":           {simPlant{gc: gc.PlantCursor}, collected(harmOfCursor)},
+	"history scanned before records":             {simPlant{gc: gc.PlantHistoryFirst}, collected(harmOfOrder)},
+	"a move that is no use":                      {simPlant{stray: strayIdleMove}, harmOfIdleMove},
+	"a sweep that ignores a missing filter":      {simPlant{gc: gc.PlantNoFilter}, collected(harmOfMissingFilter)},
+	"a version counter that restarts":            {simPlant{stray: strayRestart}, harmOfRestart},
+	"a stamp written blindly and delayed":        {simPlant{stray: strayBlindStamp}, harmOfBlindStamp},
+	"a publication overwritten under its key":    {simPlant{stray: strayOverwrite}, harmOfOverwriting},
+	"a late holder that writes into a new round": {simPlant{gc: gc.PlantLate}, collected(harmOfLateHolder)},
+	"a mark with stale reads":                    {simPlant{gc: gc.PlantStaleMark}, collected(harmOfStaleMark)},
+	"a bucket pass that trusts references":       {simPlant{gc: gc.PlantBucket}, collected(harmOfBucket)},
 }
 
 func TestPlantedFaults(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
-			if lost := f.harm(t, gc.PlantNone); lost != "" {
+			if lost := f.harm(t, simPlant{}); lost != "" {
 				t.Errorf("without the fault: %s", lost)
 			}
 			if f.harm(t, f.plant) == "" {

@@ -38,6 +38,12 @@ func newRig(t testing.TB) *rig { return newRigOn(t, nil) }
 // newRigOn puts something between the service and its key-value store.
 func newRigOn(t testing.TB, wrap func(kv.Store) kv.Store) *rig {
 	t.Helper()
+	return newRigWith(t, nil, wrap)
+}
+
+// newRigWith is newRigOn on a store of one's own.
+func newRigWith(t testing.TB, store kv.Store, wrap func(kv.Store) kv.Store) *rig {
+	t.Helper()
 	r := &rig{t: t}
 	var clock *repotest.Clock
 	now := func() time.Time {
@@ -48,9 +54,9 @@ func newRigOn(t testing.TB, wrap func(kv.Store) kv.Store) *rig {
 	}
 	r.blobs = blobmem.New(blobmem.Config{Now: now, Report: t.Errorf})
 	r.Rig = repotest.New(t, repotest.Options{
-		Blobs: r.blobs, Wrap: wrap,
+		KV: store, Blobs: r.blobs, Wrap: wrap,
 		Formats: func(now func() time.Time) []formats.Format {
-			return []formats.Format{raw.New(), golang.New(now)}
+			return []formats.Format{raw.New(), golang.New(now), ledger{}}
 		},
 	})
 	clock = r.Clock
@@ -240,7 +246,15 @@ func (r *rig) there(id blob.ID) bool {
 type hook struct {
 	kv.Store
 	before func(kv.Key)       // a write
+	remove func(kv.Key)       // a removal
 	query  func(string) error // a read of a partition
+}
+
+func (h *hook) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
+	if h.remove != nil {
+		h.remove(key)
+	}
+	return h.Store.DeleteIf(ctx, key, old)
 }
 
 func (h *hook) Traits() kv.Traits { return kv.TraitsOf(h.Store) }

@@ -11,61 +11,32 @@ import (
 
 	"granary/formats"
 	"granary/gc"
-	"granary/kv"
 	"granary/repo"
-	"granary/repo/record"
 	"granary/repo/refs"
 )
 
-// truth is what is known of a path. Paths of one node hold what that node wrote
-// last; shared ones always the same content, or nothing.
-type truth struct {
-	repo, path string
-	may        map[int]bool // contents that it may hold; none is -1
-	// Of a shared path: deletes that were begun, and at which of them an upload
-	// was acknowledged that none overlapped.
-	begun, acked int
-	sure         bool
-}
-
-const contents = 5
-
-func content(n int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("content %d ", n)), 4) }
-
-func (w *world) path(i, k int) *truth {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	name := fmt.Sprintf("n%d/f%d", i, k)
-	if i < 0 {
-		name = fmt.Sprintf("shared/%d", k)
+// send does what the HTTP layer does. asOf is a snapshot or a time, or "".
+func (n *node) send(ctx context.Context, repository, asOf, path, method string, data []byte) ([]byte, error) {
+	if n.member != nil {
+		if err := n.member.Ready(); err != nil {
+			return nil, err
+		}
 	}
-	tr := w.truth[name]
-	if tr == nil {
-		tr = &truth{repo: w.repos[k%2].Name, path: name, may: map[int]bool{-1: true}}
-		w.truth[name] = tr
+	open := func() (*repo.Handle, error) { return n.service.Open(ctx, repository, repo.Everything) }
+	if asOf != "" {
+		open = func() (*repo.Handle, error) { return n.service.OpenAsOf(ctx, repository, asOf, repo.Everything) }
 	}
-	return tr
-}
-
-func (w *world) locked(f func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f()
-}
-
-// handle does what the HTTP layer does.
-func (n *node) send(ctx context.Context, tr *truth, method string, data []byte) ([]byte, error) {
-	h, err := n.service.Open(ctx, tr.repo, repo.Everything)
+	h, err := open()
 	if err != nil {
 		return nil, err
 	}
-	op, ok := h.Route(formats.Req{Method: method, Path: tr.path})
+	op, ok := h.Route(formats.Req{Method: method, Path: path})
 	if !ok {
 		return nil, formats.ErrNotFound
 	}
 	switch op.Kind {
 	case formats.Write:
-		_, err := h.Write(ctx, op, &formats.Upload{Body: bytes.NewReader(data), Size: int64(len(data)), Repository: tr.repo}, repo.Precondition{})
+		_, err := h.Write(ctx, op, &formats.Upload{Body: bytes.NewReader(data), Size: int64(len(data)), Repository: repository}, repo.Precondition{})
 		return nil, err
 	case formats.Delete:
 		return nil, h.Delete(ctx, op, repo.Precondition{})
@@ -82,181 +53,203 @@ func (n *node) send(ctx context.Context, tr *truth, method string, data []byte) 
 	return io.ReadAll(r)
 }
 
-// client does random things, one after the other.
-func (n *node) lives(ctx context.Context, me int, until time.Time) {
+// passing are errors that say nothing of what is there.
+func passing(err error) bool {
+	return !errors.Is(err, formats.ErrNotFound) && !errors.Is(err, formats.ErrCorrupt)
+}
+
+// client does random things, one after the other, until the process dies.
+func (n *node) acts(ctx context.Context, until time.Time) {
 	for time.Now().Before(until) && n.alive() == nil {
-		time.Sleep(time.Duration(1+n.roll(6000)) * time.Millisecond)
-		own := n.path(me, n.roll(3))
-		switch n.roll(10) {
-		case 0, 1, 2:
-			n.put(ctx, own, n.roll(contents))
-		case 3, 4:
-			n.del(ctx, own)
-		case 5:
-			n.putShared(ctx, n.path(-1, n.roll(2)))
-		case 6:
-			n.delShared(ctx, n.path(-1, n.roll(2)))
-		case 7:
-			n.move(ctx, own, n.path(me, n.roll(3)))
-		case 8:
-			n.prune(ctx)
-		default:
-			n.check(ctx, own)
+		n.nap(ctx, 4*time.Second)
+		if p := n.pending(); p != nil {
+			n.settlePromotion(ctx, p)
+			continue
 		}
+		n.act(ctx, n.swarm.work[n.roll(len(n.swarm.work))])
 	}
 }
 
-func (n *node) put(ctx context.Context, tr *truth, c int) {
-	n.locked(func() { tr.may[c] = true })
-	if _, err := n.send(ctx, tr, "PUT", content(c)); err == nil {
-		n.locked(func() { tr.may = map[int]bool{c: true} })
+func (n *node) act(ctx context.Context, op int) {
+	own := n.own(n.client, n.either(), n.roll(simPaths))
+	switch op {
+	case doPut:
+		n.put(ctx, own, n.fresh())
+	case doDelete:
+		n.del(ctx, own)
+	case doShared:
+		if k := n.roll(sharedOnes); n.roll(2) == 0 {
+			n.putShared(ctx, n.common(k))
+		} else {
+			n.delShared(ctx, n.common(k))
+		}
+	case doPromote:
+		n.promote(ctx)
+	case doPublish:
+		n.publish(ctx)
+	case doPrune:
+		n.prune(ctx)
+	case doCheck:
+		n.check(ctx, own)
+	case doMirror:
+		n.readMirror(ctx)
+	case doSnapshot:
+		if n.roll(3) == 0 {
+			n.dropSnapshot(ctx)
+		} else {
+			n.snapshot(ctx)
+		}
+	case doPast:
+		n.checkPast(ctx)
+	case doClone:
+		if n.roll(2) == 0 {
+			n.dropClone(ctx)
+		} else {
+			n.clone(ctx)
+		}
+	case doBulk:
+		n.bulkDelete(ctx)
+	case doMoveStore:
+		n.moveStore(ctx)
+	case doConfigure:
+		n.reconfigure(ctx)
+	case doAudit:
+		n.audit(ctx)
+	case doUpstream:
+		n.upstream.change(ctx, n)
+	}
+}
+
+func (n *node) either() string { return []string{simFirst, simSecond, simTarget}[n.roll(3)] }
+
+// fresh is a content to be written, one's own or one that all write. Which ones
+// are written changes with time, so that each is garbage for a while and then used
+// again.
+func (n *node) fresh() int {
+	phase := int(time.Since(n.world.begin)*2/(3*simGrace)) % phases
+	who := 0
+	if n.roll(3) > 0 {
+		who = 1 + n.client
+	}
+	return phase*(1+simNodes) + who
+}
+
+func (n *node) put(ctx context.Context, tr *truth, c int) bool {
+	n.maybe(tr, c)
+	_, err := n.send(ctx, tr.repo, "", tr.path, "PUT", content(c))
+	if err == nil {
+		n.surely(tr, c)
 		n.count("put")
-	} else if errors.Is(err, refs.ErrGone) {
+		return true
+	}
+	if errors.Is(err, refs.ErrGone) {
 		n.count("put that was too slow")
 		// It has taken its own record back, or another of its attempts may be there.
 	}
+	return false
 }
 
-func (n *node) del(ctx context.Context, tr *truth) {
-	n.locked(func() { tr.may[-1] = true })
-	_, err := n.send(ctx, tr, "DELETE", nil)
+func (n *node) del(ctx context.Context, tr *truth) bool {
+	n.maybe(tr, gone)
+	_, err := n.send(ctx, tr.repo, "", tr.path, "DELETE", nil)
 	if err == nil || errors.Is(err, formats.ErrNotFound) {
-		n.locked(func() { tr.may = map[int]bool{-1: true} })
+		n.surely(tr, gone)
 		n.count("delete")
+		return true
 	}
+	return false
 }
 
-func (n *node) putShared(ctx context.Context, tr *truth) {
+func (n *node) putShared(ctx context.Context, tr *sharedTruth) {
 	var begun int
 	n.locked(func() { begun = tr.begun })
-	if _, err := n.send(ctx, tr, "PUT", content(100)); err == nil {
+	if _, err := n.send(ctx, tr.repo, "", tr.path, "PUT", content(together)); err == nil {
 		n.locked(func() {
 			if tr.begun == begun {
-				tr.acked, tr.sure = begun, true
+				tr.sure = true
 			}
 		})
 		n.count("shared put")
 	}
 }
 
-func (n *node) delShared(ctx context.Context, tr *truth) {
+func (n *node) delShared(ctx context.Context, tr *sharedTruth) {
 	n.locked(func() { tr.begun++; tr.sure = false })
-	n.send(ctx, tr, "DELETE", nil) //nolint:errcheck // it may have happened
+	n.send(ctx, tr.repo, "", tr.path, "DELETE", nil) //nolint:errcheck // it may have happened
 	// A write of it that lands late may hit what is put from now on.
 	n.locked(func() { tr.begun++; tr.sure = false })
 	n.count("shared delete")
 }
 
-// move copies a record to another path, which is a use, and removes the source.
-func (n *node) move(ctx context.Context, from, to *truth) {
-	if from == to || from.repo != to.repo {
-		return
+// bulkDelete removes all paths of one's own in a repository.
+func (n *node) bulkDelete(ctx context.Context) {
+	repository := n.either()
+	var all []*truth
+	for k := range simPaths {
+		all = append(all, n.own(n.client, repository, k))
+		n.maybe(all[k], gone)
 	}
-	scope, name, _ := strings.Cut(from.path, "/")
-	c := n.repos[0]
-	if from.repo != c.Name {
-		c = n.repos[1]
-	}
-	sp := kv.Space{Repo: c.ID, Shards: c.Shards}
-	rec, _, err := n.records.Get(ctx, sp, scope, name, record.Latest)
-	if err != nil || rec.Blob == "" {
-		return
-	}
-	was := -1
-	for i := range contents {
-		if rec.Size == int64(len(content(i))) && bytes.Equal(rec.Sums.SHA256, sumOf(content(i))) {
-			was = i
+	c := n.repos[repository]
+	for shard := range c.Shards {
+		err := n.service.BulkDelete(ctx, c.ID, fmt.Sprintf("n%d", n.client), shard, n.service.Until(), func(repo.Removed) error { return nil })
+		if err != nil {
+			return
 		}
 	}
-	held, err := n.refs.Use(ctx, rec.Store, rec.Sums.BLAKE3)
-	if err != nil {
-		return
+	for _, tr := range all {
+		n.surely(tr, gone)
 	}
-	rec.Blob = held.Blob
-	toScope, toName, _ := strings.Cut(to.path, "/")
-	n.locked(func() { to.may[was] = true })
-	out, err := n.records.Put(ctx, sp, toScope, toName, rec, nil)
-	if err != nil {
-		return
-	}
-	if err := n.refs.Confirm(ctx, held); err != nil {
-		_, err := n.records.Delete(ctx, sp, toScope, toName, func(r record.Record) error {
-			if r.Nonce != out.Record.Nonce {
-				return errors.New("another")
-			}
-			return nil
-		})
-		n.locked(func() { to.may[-1] = true; to.may[was] = err != nil })
-		return
-	}
-	n.locked(func() { to.may = map[int]bool{was: true} })
-	n.count("move")
-	n.del(ctx, from)
+	n.count("bulk delete")
 }
 
-// prune removes history that nobody can ask for any more.
+// prune removes history that nobody can ask for any more, sometimes not to the
+// end.
 func (n *node) prune(ctx context.Context) {
-	store := gate{n.kv, n}
 	for _, c := range n.repos {
-		sp := kv.Space{Repo: c.ID, Shards: c.Shards}
 		for s := range c.Shards {
-			var old []kv.Item
-			for item, err := range store.Query(ctx, sp.History(s), "", "", kv.Consistent) {
-				if err != nil {
-					return
+			err := n.pruner.Prune(ctx, c.ID, s, "", func(string, int64) error {
+				if n.roll(80) == 0 {
+					return errDead
 				}
-				_, _, since, _, ok := kv.SplitReplaced(item.Sort)
-				if ok && time.Since(time.Unix(0, since)) > simHistory {
-					old = append(old, item)
-				}
-			}
-			for _, item := range old {
-				if store.DeleteIf(ctx, item.Key, item.Version) != nil {
-					return
-				}
+				return nil
+			})
+			if err != nil {
+				return
 			}
 		}
 	}
 	n.count("prune")
 }
 
-// passing are errors that say nothing of what is there.
-func passing(err error) bool {
-	return !errors.Is(err, formats.ErrNotFound) && !errors.Is(err, formats.ErrCorrupt)
-}
-
-// check reads a path of one's own.
+// check reads a path that nobody writes now, from this node.
 func (n *node) check(ctx context.Context, tr *truth) {
-	got, err := n.send(ctx, tr, "GET", nil)
+	got, err := n.send(ctx, tr.repo, "", tr.path, "GET", nil)
 	if err != nil && passing(err) {
 		return
 	}
 	n.count("check")
+	var ok bool
 	var may string
-	ok := false
 	n.locked(func() {
+		ok = held(tr.may, got, errors.Is(err, formats.ErrNotFound)) && !errors.Is(err, formats.ErrCorrupt)
 		may = fmt.Sprint(tr.may)
-		for c, possible := range tr.may {
-			if possible && (c < 0 && errors.Is(err, formats.ErrNotFound) || c >= 0 && err == nil && bytes.Equal(got, content(c))) {
-				ok = true
-			}
-		}
 	})
 	if !ok {
-		n.fail("%s/%s: got %q, %v; it may hold %s", tr.repo, tr.path, got, err, may)
+		n.fail("%s/%s: got %q, %v; it may hold %s; %v", tr.repo, tr.path, got, err, may, tr.log)
 	}
 }
 
-func (n *node) checkShared(ctx context.Context, tr *truth) {
-	got, err := n.send(ctx, tr, "GET", nil)
+func (n *node) checkShared(ctx context.Context, tr *sharedTruth) {
+	got, err := n.send(ctx, tr.repo, "", tr.path, "GET", nil)
 	if err != nil && passing(err) {
 		return
 	}
-	n.locked(func() {})
-	if tr.sure && (err != nil || !bytes.Equal(got, content(100))) {
+	sure := false
+	n.locked(func() { sure = tr.sure })
+	if sure && (err != nil || !bytes.Equal(got, content(together))) {
 		n.fail("%s/%s was acknowledged: got %q, %v", tr.repo, tr.path, got, err)
 	}
-	if err == nil && !bytes.Equal(got, content(100)) || errors.Is(err, formats.ErrCorrupt) && tr.sure {
+	if err == nil && !bytes.Equal(got, content(together)) || errors.Is(err, formats.ErrCorrupt) && sure {
 		n.fail("%s/%s: got %q, %v", tr.repo, tr.path, got, err)
 	}
 }
@@ -264,31 +257,61 @@ func (n *node) checkShared(ctx context.Context, tr *truth) {
 // collector takes part in rounds: it begins one when it may, does parts of the
 // one that is on, some of them for the second time, and closes it.
 func (n *node) collector(ctx context.Context, until time.Time) {
+	done := map[string]bool{} // parts of the last round that this node has seen closed
 	for time.Now().Before(until) && n.alive() == nil {
-		time.Sleep(time.Duration(1+n.roll(4000)) * time.Millisecond)
+		n.nap(ctx, 4*time.Second)
 		r, err := n.gc.Last(ctx)
 		if err != nil {
 			continue
 		}
-		if r == nil || r.Closed != 0 || n.roll(40) == 0 { // or gives up the one that is on
-			if r, err = n.gc.Begin(ctx, gc.Options{Asked: n.roll(4) == 0}); err != nil {
+		if r == nil || r.Closed != 0 || n.roll(n.swarm.giveUp) == 0 { // or gives up the one that is on
+			if r, err = n.gc.Begin(ctx, gc.Options{Asked: n.roll(8) == 0}); err != nil {
 				continue
 			}
+			clear(done)
 			n.count("round begun")
 		}
-		parts := r.Parts()
-		from := n.roll(len(parts))
-		for i := range parts {
-			part := parts[i]
-			if n.roll(4) == 0 {
-				part = parts[(from+i)%len(parts)]
-			}
-			if err := n.gc.Part(ctx, false, r.ID, part, nil); errors.Is(err, gc.ErrOver) || n.alive() != nil {
-				break
-			}
-		}
-		if _, err := n.gc.Finish(ctx, false, r.ID); err == nil {
-			n.count("round closed")
+		n.parts(ctx, r, done)
+		if res, err := n.gc.Finish(ctx, false, r.ID); err == nil {
+			clear(done)
+			n.closed(res.Tally)
 		}
 	}
+}
+
+// parts does those of a round that it does not know to be closed, and some others.
+func (n *node) parts(ctx context.Context, r *gc.Round, done map[string]bool) {
+	parts := r.Parts()
+	from := n.roll(len(parts))
+	for i := range parts {
+		part := parts[i]
+		if n.roll(4) == 0 {
+			part = parts[(from+i)%len(parts)]
+		}
+		key := string(r.ID) + part
+		if done[key] && n.roll(12) != 0 {
+			continue
+		}
+		mark := strings.HasPrefix(part, "mark/")
+		if n.roll(100) < n.swarm.slowParts || mark && n.roll(10) < n.swarm.slowParts {
+			n.nap(ctx, simGrace/4)
+		}
+		if n.swarm.filters && mark && n.roll(12) == 0 {
+			n.loseFilters(ctx)
+		}
+		err := n.gc.Part(ctx, false, r.ID, part, nil)
+		if errors.Is(err, gc.ErrOver) || n.alive() != nil {
+			return
+		}
+		done[key] = err == nil
+	}
+}
+
+func (n *node) closed(t gc.Tally) {
+	n.locked(func() {
+		n.did["round closed"]++
+		n.did["condemned"] += int(t.Condemned)
+		n.did["acquitted"] += int(t.Acquitted)
+		n.did["collected"] += int(t.Deleted)
+	})
 }

@@ -2,11 +2,9 @@ package gc_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,18 +12,10 @@ import (
 	"granary/blob"
 	blobchaos "granary/blob/chaos"
 	blobmem "granary/blob/mem"
-	"granary/formats"
-	"granary/formats/raw"
-	"granary/gc"
 	"granary/kv"
 	"granary/kv/chaos"
 	"granary/kv/mem"
-	"granary/kv/retry"
-	"granary/repo"
 	"granary/repo/config"
-	"granary/repo/record"
-	"granary/repo/refs"
-	"granary/repo/upstream"
 )
 
 // world is what the nodes of a simulation share. Its time is that of a synctest
@@ -34,76 +24,138 @@ import (
 type world struct {
 	t     *testing.T
 	seed  uint64
-	plant gc.Plant
+	plant simPlant
+	swarm swarm
 	begin time.Time
 
-	mem    *mem.Store
-	kv     *chaos.Store
+	mem      *mem.Store
+	kv       *chaos.Store
+	planted  kv.Store // kv with the plant
+	stores   map[string]*simStore
+	repos    map[string]*config.Repository // those that stay, by name
+	upstream *simUpstream
+
+	mu       sync.Mutex
+	rng      *rand.Rand // guarded by mu, as all below
+	calm     bool
+	truth    map[string]*truth // by repository/path
+	shared   map[string]*sharedTruth
+	watches  []*watch
+	pasts    map[string]*watch // snapshots by repository@name
+	clones   map[string]*watch // by name
+	promoted map[int]*promoted // those that are not over, by client
+	rotten   map[string]bool   // contents of which a blob or the reference was destroyed, BLAKE3 in hex
+	lives    map[int]*node     // nodes by client
+	blobs    map[blob.ID]bool  // at rest: those that something names
+	stood    map[blob.ID]bool  // at rest: those that were there before the last rounds
+	wrong    []string
+	did      map[string]int
+}
+
+// simStore is a blob store of a world.
+type simStore struct {
+	id     string
 	memory *blobmem.Store
 	blobs  *blobchaos.Store
-	repos  []*config.Repository
-	store  string // id
-
-	mu    sync.Mutex
-	rng   *rand.Rand // guarded by mu
-	calm  bool       // guarded by mu
-	truth map[string]*truth
-	wrong []string // guarded by mu
-	did   map[string]int
 }
 
 const (
-	simGrace   = time.Minute
-	simHistory = 20 * time.Second // how long history is kept
+	simGrace   = 30 * time.Second
+	simHistory = 10 * time.Second // how long history is kept
 )
 
-func newWorld(t *testing.T, seed uint64, plant gc.Plant) *world {
-	w := &world{t: t, seed: seed, plant: plant, begin: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)), truth: map[string]*truth{}, did: map[string]int{}}
-	w.mem = mem.New(mem.Options{Now: time.Now, Misuse: func(err error) { w.fail("%v", err) }})
-	w.memory = blobmem.New(blobmem.Config{Now: time.Now, Report: w.fail})
-	w.kv = chaos.New(w.mem, chaos.Options{
-		Seed: seed, Stale: 0.3, Lag: 2 * time.Second, Throttle: 0.01, Lost: 0.02, Late: 0.01, Delay: 3 * simGrace,
-		Pause: 0.0003, MaxPause: 5 * simGrace, Now: time.Now,
-	})
-	w.blobs = blobchaos.Wrap(w.memory, blobchaos.Config{Seed: seed, Before: 0.01, After: 0.005, Cut: 0.002})
-	reg := w.registry()
-	_, err := reg.CreateStore(t.Context(), "default", func(s *config.Store) error {
-		s.Type, s.Root, s.IOSize = config.File, "/nowhere", 1024
-		return nil
-	})
-	if err == nil {
-		w.store, err = reg.StoreID(t.Context(), "store", "default")
+// The repositories of a world.
+const (
+	simFirst  = "first"  // clients write their own paths, and some together
+	simSecond = "second" // the same; it is moved between stores
+	simTarget = "target" // what is promoted goes here
+	simLedger = "ledger" // has documents
+	simMirror = "mirror" // a cache
+)
+
+func newWorld(t *testing.T, seed uint64, plant simPlant) *world {
+	w := &world{
+		t: t, seed: seed, plant: plant, swarm: newSwarm(seed), begin: time.Now(), rng: rand.New(rand.NewPCG(seed, 1)),
+		stores: map[string]*simStore{}, repos: map[string]*config.Repository{},
+		truth: map[string]*truth{}, shared: map[string]*sharedTruth{}, pasts: map[string]*watch{}, clones: map[string]*watch{},
+		promoted: map[int]*promoted{}, rotten: map[string]bool{}, lives: map[int]*node{}, did: map[string]int{},
 	}
-	if err == nil {
-		_, err = reg.UpdateSettings(t.Context(), func(s *config.Settings) error {
-			s.GCMinInterval, s.GCGrace, s.GCInterval = 0, int64(simGrace/time.Second), 0
-			return nil
-		})
-	}
-	for i := range 2 {
-		var c *config.Repository
-		if err == nil {
-			c, err = reg.CreateRepository(t.Context(), fmt.Sprint("r", i), func(c *config.Repository) error {
-				c.Type, c.Format, c.Store = config.Hosted, "raw", w.store
-				return nil
-			})
-			w.repos = append(w.repos, c)
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.mem = mem.New(mem.Options{Now: time.Now, Blind: plant.blind(), Misuse: func(err error) { w.fail("%v", err) }})
+	w.kv = chaos.New(plant.under(w), w.swarm.chaos(seed))
+	w.planted = plant.over(w)
+	w.upstream = newSimUpstream(w)
+	w.furnish()
 	return w
 }
 
-// registry is one on the store without its faults: configuration has tests of
-// its own.
-func (w *world) registry() *config.Registry {
-	reg := config.Open(config.Options{KV: few{w.mem}, Formats: []string{"raw"}, Now: time.Now})
-	if err := reg.Load(w.t.Context()); err != nil {
+// prompt spares what is written first of a record and of its history from
+// landing late. Here history is kept for less time than a write may take to
+// land: what is created after the pruner has been by would be there for ever, or
+// come back from the dead.
+func prompt(key kv.Key, old kv.Version) bool {
+	return old == "" && (strings.HasPrefix(key.Partition, "a/") || strings.HasPrefix(key.Partition, "h/"))
+}
+
+// furnish makes stores and repositories, without faults.
+func (w *world) furnish() {
+	ctx := w.t.Context()
+	reg := config.Open(config.Options{KV: few{w.mem}, Formats: simFormats, Now: time.Now, NewID: w.newID})
+	must := func(err error) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	must(reg.Load(ctx))
+	for i, name := range []string{"default", "other"} {
+		_, err := reg.CreateStore(ctx, name, func(s *config.Store) error {
+			s.Type, s.Root, s.IOSize = config.File, "/nowhere/"+name, 1024
+			return nil
+		})
+		must(err)
+		s := &simStore{memory: blobmem.New(blobmem.Config{Now: time.Now, Report: w.fail})}
+		s.id, err = reg.StoreID(ctx, "store", name)
+		must(err)
+		s.blobs = blobchaos.Wrap(s.memory, blobchaos.Config{Seed: w.seed + uint64(i), Before: w.swarm.blobs, After: w.swarm.blobs / 2, Cut: w.swarm.blobs / 5}) //nolint:gosec // 0 or 1
+		w.stores[name] = s
+	}
+	_, err := reg.UpdateSettings(ctx, func(s *config.Settings) error {
+		s.GCMinInterval, s.GCGrace, s.GCInterval = 0, int64(simGrace/time.Second), 0
+		return nil
+	})
+	must(err)
+	for _, name := range []string{simFirst, simSecond, simTarget, simLedger, simMirror} {
+		w.repos[name], err = reg.CreateRepository(ctx, name, func(c *config.Repository) error {
+			c.Type, c.Format, c.Store, c.ConflictPolicy = config.Hosted, "raw", w.stores["default"].id, config.Allow
+			switch name {
+			case simLedger:
+				c.Format = ledger{}.Name()
+			case simMirror:
+				ttl := int64(5)
+				c.Type, c.UpstreamURL, c.CacheTTL, c.ConflictPolicy = config.Cache, simUpstreamURL, &ttl, ""
+			}
+			return nil
+		})
+		must(err)
+	}
+}
+
+// newID makes ids of repositories, stores and nodes.
+func (w *world) newID() string {
+	id, err := blob.NewID(time.Now(), w)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	return reg
+	return strings.ToLower(string(id))
+}
+
+// Read is the world's randomness for ids.
+func (w *world) Read(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range p {
+		p[i] = byte(w.rng.Uint32())
+	}
+	return len(p), nil
 }
 
 // few gives repositories few shards, so that much happens in each.
@@ -119,10 +171,12 @@ func (w *world) fail(format string, args ...any) {
 	}
 }
 
-func (w *world) count(what string) {
+func (w *world) count(what string) { w.locked(func() { w.did[what]++ }) }
+
+func (w *world) locked(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.did[what]++
+	f()
 }
 
 func (w *world) roll(n int) int {
@@ -141,156 +195,18 @@ func (w *world) wait() time.Duration {
 	return time.Duration(1 + w.rng.IntN(int(8*time.Millisecond)))
 }
 
-// node is one life of a process.
-type node struct {
-	*world
-	skew    time.Duration
-	records *record.Store
-	refs    *refs.Keeper
-	service *repo.Service
-	gc      *gc.Collector
-	client  *upstream.Client
-
-	dmu  sync.Mutex
-	dead bool // guarded by dmu: the process has died
-}
-
-var errDead = errors.New("the process has died")
-
-func (w *world) node(name string, skew time.Duration) *node {
-	n := &node{world: w, skew: skew}
-	now := func() time.Time { return time.Now().Add(skew) }
-	store := retry.New(gate{w.kv, n}, retry.Options{Tries: 6, First: time.Millisecond, Last: 200 * time.Millisecond, Random: func(m int64) int64 {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.rng.Int64N(m)
-	}})
-	reg := w.registry()
-	n.records = record.New(record.Config{KV: store, Now: now, Node: name})
-	grace := func() time.Duration { return simGrace }
-	n.refs = refs.New(refs.Config{KV: store, Now: now, Grace: grace, Monotonic: func() time.Duration { return time.Since(w.begin) }})
-	n.client = upstream.New(upstream.Config{})
-	var err error
-	n.service, err = repo.New(repo.Config{
-		KV: store, Registry: reg, Formats: []formats.Format{raw.New()}, Records: n.records, Refs: n.refs, Upstream: n.client, Now: now,
-		OpenStore: func(context.Context, *config.Store) (blob.Store, error) { return blobGate{w.blobs, n}, nil },
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	n.gc = gc.New(gc.Config{KV: store, Registry: reg, Store: n.service.Store, Records: n.records, Refs: n.refs, Now: now})
-	n.gc.SetPlant(w.plant)
-	return n
-}
-
-// die ends the process in the midst of whatever it does.
-func (n *node) die() {
-	n.dmu.Lock()
-	n.dead = true
-	n.dmu.Unlock()
-}
-
-func (n *node) close() {
-	n.service.Close(context.Background())
-	n.client.Close()
-}
-
-func (n *node) pass(ctx context.Context) error {
-	time.Sleep(n.wait())
-	n.dmu.Lock()
-	defer n.dmu.Unlock()
-	if n.dead {
-		return errDead
-	}
-	return ctx.Err()
-}
-
-// gate is a node's way to the key-value store.
-type gate struct {
-	*chaos.Store
-	n *node
-}
-
-func (g gate) Traits() kv.Traits { return kv.Traits{Inline: 8, Shards: 2} }
-
-func (g gate) Get(ctx context.Context, key kv.Key, opts ...kv.ReadOption) (kv.Item, error) {
-	if err := g.n.pass(ctx); err != nil {
-		return kv.Item{}, err
-	}
-	item, err := g.Store.Get(ctx, key, opts...)
-	return item, errors.Join(err, g.n.alive())
-}
-
-func (g gate) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
-	if err := g.n.pass(ctx); err != nil {
-		return err
-	}
-	if err := g.Store.PutIf(ctx, item, old); err != nil {
-		return err
-	}
-	return g.n.pass(ctx) // the answer may come to nobody
-}
-
-func (g gate) PutIfLazy(ctx context.Context, item kv.Item, old kv.Version) error {
-	return g.PutIf(ctx, item, old)
-}
-
-func (g gate) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
-	if err := g.n.pass(ctx); err != nil {
-		return err
-	}
-	return g.Store.DeleteIf(ctx, key, old)
-}
-
-func (g gate) Query(ctx context.Context, partition, from, to string, opts ...kv.ReadOption) iter.Seq2[kv.Item, error] {
-	return func(yield func(kv.Item, error) bool) {
-		if err := g.n.pass(ctx); err != nil {
-			yield(kv.Item{}, err)
-			return
-		}
-		g.Store.Query(ctx, partition, from, to, opts...)(yield)
+// nap waits for up to a time.
+func (w *world) nap(ctx context.Context, most time.Duration) {
+	select {
+	case <-time.After(time.Duration(1 + w.roll(int(most)))):
+	case <-ctx.Done():
 	}
 }
 
-func (n *node) alive() error {
-	n.dmu.Lock()
-	defer n.dmu.Unlock()
-	if n.dead {
-		return errDead
-	}
-	return nil
-}
-
-// blobGate is a node's way to the blobs.
-type blobGate struct {
-	*blobchaos.Store
-	n *node
-}
-
-func (g blobGate) Create(ctx context.Context, id blob.ID, size int64) (blob.Writer, error) {
-	if err := g.n.pass(ctx); err != nil {
-		return nil, err
-	}
-	return g.Store.Create(ctx, id, size)
-}
-
-func (g blobGate) Open(ctx context.Context, id blob.ID, offset, length int64) (io.ReadCloser, error) {
-	if err := g.n.pass(ctx); err != nil {
-		return nil, err
-	}
-	return g.Store.Open(ctx, id, offset, length)
-}
-
-func (g blobGate) Stat(ctx context.Context, id blob.ID) (blob.Info, error) {
-	if err := g.n.pass(ctx); err != nil {
-		return blob.Info{}, err
-	}
-	return g.Store.Stat(ctx, id)
-}
-
-func (g blobGate) Delete(ctx context.Context, id blob.ID) error {
-	if err := g.n.pass(ctx); err != nil {
-		return err
-	}
-	return g.Store.Delete(ctx, id)
+// other is some node that lives and isn't the client's own; nil if there is none.
+func (w *world) other(client int) *node {
+	at := (client + 1 + w.roll(simNodes-1)) % simNodes
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lives[at]
 }
