@@ -280,7 +280,7 @@ var registryTable = []struct {
 	needs        need
 }{
 	{http.MethodGet, "/v2/", login},
-	{http.MethodGet, "/v2/_catalog", public}, // less what the caller may not read
+	{http.MethodGet, "/v2/_catalog", login}, // less what the caller may not read; nobody is asked to log in where nothing is left
 	{http.MethodGet, "/v2/{repo}/app/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/app/manifests/v1", read},
