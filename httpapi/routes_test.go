@@ -83,6 +83,7 @@ var routeTable = map[string]need{
 	"DELETE /api/v1/stores/{name}":                administer,
 	"POST /api/v1/stores/{name}/check":            administer,
 	"GET /api/v1/stores/{name}/browse":            administer,
+	"GET /api/v1/stores/{name}/blobs/{id}":        administer,
 	"GET /api/v1/events/stream":                   login,
 	"GET /api/v1/audit":                           administer,
 	"GET /api/v1/webhooks":                        administer,
