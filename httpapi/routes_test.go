@@ -68,6 +68,8 @@ var routeTable = map[string]need{
 	"GET /api/v1/settings":                        administer,
 	"PUT /api/v1/settings":                        administer,
 	"POST /api/v1/auth/oidc/exchange":             public,
+	"GET /api/v1/auth/oidc/login":                 public,
+	"GET /api/v1/auth/oidc/callback":              public,
 	"POST /api/v1/settings/reseal":                administer,
 	"GET /api/v1/settings/oidc":                   administer,
 	"PUT /api/v1/settings/oidc":                   administer,

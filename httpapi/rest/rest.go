@@ -120,6 +120,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.reseal()
 	a.audit()
 	a.providers()
+	a.providerLogin()
 	a.events()
 	a.tasks()
 	a.cluster()
