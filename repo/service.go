@@ -77,6 +77,7 @@ type Service struct {
 	Config
 	formats map[string]formats.Format
 	inline  int64
+	memory  *blob.Budget
 	ids     *blob.Source
 	pubs    *publications
 	fills   fills
@@ -126,7 +127,7 @@ func New(c Config) (*Service, error) {
 		c.CacheBytes = 16 << 20
 	}
 	s := &Service{
-		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline),
+		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory),
 		ids:   blob.NewSource(c.Now, c.Random),
 		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(),
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"granary/gc"
+	"granary/gc/explain"
 	"granary/kv"
 	"granary/repo"
 )
@@ -16,4 +17,11 @@ func (n *node) openCollector() {
 		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs,
 		Upload: repo.ReadUpload, SweepUploads: n.repos.SweepUploads, Now: wallClock, Embedded: kv.TraitsOf(n.kv).Embedded, Ready: n.member.WriteReady, Rate: collectRate, Log: n.log,
 	})}
+}
+
+// explainer tells why blobs are kept.
+func (n *node) explainer() *explain.Explainer {
+	return explain.New(explain.Config{
+		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Upload: repo.ReadUpload, Pending: n.collector.Pending, Now: wallClock,
+	})
 }
