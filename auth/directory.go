@@ -235,7 +235,7 @@ func (s *Service) verifyInDirectory(ctx context.Context, snap *snapshot, peer, n
 		case err != nil:
 			return nil, err
 		}
-		if u, err = s.admit(ctx, lower, directory, roles); err != nil {
+		if u, err = s.admit(ctx, lower, directory, "", roles); err != nil {
 			return nil, err
 		}
 		s.verified.add(print(u), struct{}{})
@@ -264,17 +264,18 @@ func (s *Service) askDirectory(ctx context.Context, d *loadedLDAP, f fingerprint
 }
 
 // admit makes the record of a user whom somebody else has recognised, or brings
-// its roles up to date.
-func (s *Service) admit(ctx context.Context, name, source string, roles []string) (*user, error) {
+// its roles up to date. A name that is another source's, or another subject's of
+// the same source, is ErrUnauthorized.
+func (s *Service) admit(ctx context.Context, name, source, subject string, roles []string) (*user, error) {
 	snap := s.snapshot()
 	roles = slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return snap.roles[role] == nil })
-	if u := snap.users[name]; u != nil && u.record.Source == source && slices.Equal(u.record.Roles, roles) {
+	if u := snap.users[name]; u != nil && u.record.Source == source && u.record.Subject == subject && slices.Equal(u.record.Roles, roles) {
 		return u, nil
 	}
-	err := s.addUser(ctx, &userRecord{Name: name, Source: source, Roles: roles}, "")
+	err := s.addUser(ctx, &userRecord{Name: name, Source: source, Subject: subject, Roles: roles}, "")
 	if errors.Is(err, ErrExists) {
 		_, err = update(ctx, s.users(), userKey(name), func(rec *userRecord) error {
-			if rec.Source != source {
+			if rec.Source != source || rec.Subject != subject {
 				return &CredentialError{Basic, wrongPassword}
 			}
 			rec.Roles, rec.Updated = roles, s.now().UnixNano()

@@ -24,7 +24,13 @@ type snapshot struct {
 
 // homeless tells whether nobody who knows the user is asked any more.
 func (s *snapshot) homeless(u *user) bool {
-	return u.record.Source == directory && s.ldap == nil
+	switch u.record.Source {
+	case directory:
+		return s.ldap == nil
+	case provider:
+		return s.oidc == nil || s.oidc.Login == nil || !s.oidc.Login.knows(u.record.Subject)
+	}
+	return false
 }
 
 // user is a user with its rights worked out.

@@ -25,6 +25,8 @@ const (
 
 // OIDC says which OpenID Connect providers are trusted, and for what.
 type OIDC struct {
+	// Login, unless nil, is what people log in with.
+	Login *ProviderLogin
 	// Workloads exchange ID tokens, of a build server for instance.
 	Workloads []Workload
 }
@@ -55,6 +57,7 @@ func (w *Workload) fits(claims map[string]any) bool {
 type oidcRecord struct {
 	kv.Extra  `cbor:"-"`
 	Workloads []workloadRecord `cbor:"1,keyasint,omitempty"`
+	Login     *loginRecord     `cbor:"2,keyasint,omitempty"`
 }
 
 type workloadRecord struct {
@@ -79,6 +82,9 @@ func (s *Service) loadOIDC(ctx context.Context) (*OIDC, error) {
 		return nil, err
 	}
 	o := &OIDC{}
+	if o.Login, err = s.openLogin(rec.Login); err != nil {
+		return nil, err
+	}
 	for _, w := range rec.Workloads {
 		o.Workloads = append(o.Workloads, Workload{w.Issuer, w.Audience, w.Claims, w.Username, time.Duration(w.Life) * time.Second})
 	}
@@ -100,6 +106,10 @@ func (s *Service) SetProviders(ctx context.Context, o OIDC) error {
 		return invalid("workloads", "more than %d", maxWorkloads)
 	}
 	var rec oidcRecord
+	var err error
+	if rec.Login, err = s.newLoginRecord(o.Login); err != nil {
+		return err
+	}
 	for i, w := range o.Workloads {
 		if err := s.checkWorkload(fmt.Sprintf("workloads[%d]", i), &w); err != nil {
 			return err
@@ -108,7 +118,7 @@ func (s *Service) SetProviders(ctx context.Context, o OIDC) error {
 			Issuer: w.Issuer, Audience: w.Audience, Claims: w.Claims, Username: w.Username, Life: int64(w.Life / time.Second),
 		})
 	}
-	_, err := s.oidcTable().Update(ctx, oidcKey(), func(old oidcRecord, _ bool) (oidcRecord, error) {
+	_, err = s.oidcTable().Update(ctx, oidcKey(), func(old oidcRecord, _ bool) (oidcRecord, error) {
 		rec.Extra = old.Extra
 		return rec, nil
 	})

@@ -47,6 +47,7 @@ func (s *session) extend(ctx context.Context, tx *tx, e blob.Extender, c formats
 	if err != nil {
 		return true, tx.explain(err)
 	}
+	s.service.Observer.Received(s.service.Now().Sub(tx.began))
 	defer s.service.discard(ctx, rc)
 	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
@@ -133,7 +134,7 @@ func (s *session) assemble(ctx context.Context, rec formats.Record, want digest.
 	if _, err := s.service.Refs.Hold(ctx, whole.Store, store, own); err != nil {
 		return formats.Record{}, fmt.Errorf("store upload session %s: %w", s.id, err)
 	}
-	out, err := s.keep(ctx, rec, sessions.Part{Size: own.size, Sums: own.sums, Store: whole.Store})
+	out, err := s.keep(ctx, rec, sessions.Part{Size: own.size, Sums: own.sums, Store: whole.Store, Fresh: own.kept})
 	if err == nil && !own.kept {
 		// The store had that content. What can't be deleted is the collector's.
 		if err := store.Delete(ctx, whole.Blob); err != nil {

@@ -58,6 +58,8 @@ type Config struct {
 	Leases Leaser
 	// Committed is told of each commit, and must not wait. Optional.
 	Committed func(Commit)
+	// Observer is told of uploads and of what caches do. Optional.
+	Observer Observer
 	// Writable tells why this node must take no writes now, nil if it may.
 	// Optional.
 	Writable func() error
@@ -114,6 +116,9 @@ func New(c Config) (*Service, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
 	}
 	if c.Writable == nil {
 		c.Writable = func() error { return nil }

@@ -12,7 +12,19 @@ import (
 
 // OIDC is which OpenID Connect providers are trusted, as clients see it.
 type OIDC struct {
+	Login     *OIDCLogin `json:"login" doc:"What people log in with."`
 	Workloads []Workload `json:"workloads" nullable:"false"`
+}
+
+// OIDCLogin is the provider that people log in with.
+type OIDCLogin struct {
+	Issuer           string            `json:"issuer"`
+	ClientID         string            `json:"client_id"`
+	ClientSecret     *string           `json:"client_secret" doc:"Masked; ******** keeps the one that is stored."`
+	Scopes           []string          `json:"scopes,omitempty" required:"false" nullable:"false" doc:"Beside openid."`
+	UsernameClaim    string            `json:"username_claim,omitempty" required:"false" doc:"preferred_username by default."`
+	GroupsClaim      string            `json:"groups_claim,omitempty" required:"false" doc:"groups by default."`
+	GroupRoleMapping map[string]string `json:"group_role_mapping,omitempty" required:"false" nullable:"false"`
 }
 
 // Workload is a rule by which an ID token becomes a session of a service
@@ -27,6 +39,7 @@ type Workload struct {
 
 // OIDCRequest sets the providers.
 type OIDCRequest struct {
+	Login     optional[OIDCLogin]  `json:"login,omitempty"`
 	Workloads optional[[]Workload] `json:"workloads,omitempty"`
 }
 
@@ -63,6 +76,12 @@ func (a *api) providers() {
 
 func showOIDC(o auth.OIDC) *OIDC {
 	out := &OIDC{Workloads: make([]Workload, 0, len(o.Workloads))}
+	if l := o.Login; l != nil {
+		out.Login = &OIDCLogin{l.Issuer, l.ClientID, nil, l.Scopes, l.UsernameClaim, l.GroupsClaim, l.GroupRoles}
+		if l.ClientSecret != "" {
+			out.Login.ClientSecret = filled(auth.Mask)
+		}
+	}
 	for _, w := range o.Workloads {
 		out.Workloads = append(out.Workloads, Workload{w.Issuer, w.Audience, w.Claims, w.Username, int64(w.Life / time.Second)})
 	}
@@ -92,6 +111,11 @@ func (a *api) replaceOIDC(ctx context.Context, x *exchange.Exchange, _ *none) (*
 		return nil, err
 	}
 	var o auth.OIDC
+	if in.Login.some() {
+		if o.Login, err = a.newLogin(&in.Login.value); err != nil {
+			return nil, err
+		}
+	}
 	for _, w := range in.Workloads.value {
 		// So that it does not run over as a duration.
 		w.ExpiresSecs = min(max(w.ExpiresSecs, 0), 1<<30)

@@ -71,6 +71,8 @@ type Config struct {
 	Audit *audit.Log
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
+	// Explainer tells why a blob is kept. Optional.
+	Explainer Explainer
 }
 
 // api is what the operations share.
@@ -112,11 +114,13 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.snapshots()
 	a.signingKeys()
 	a.stores()
+	a.explain()
 	a.settings()
 	a.directory()
 	a.reseal()
 	a.audit()
 	a.providers()
+	a.providerLogin()
 	a.events()
 	a.tasks()
 	a.cluster()

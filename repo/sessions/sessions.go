@@ -98,9 +98,10 @@ type Part struct {
 	Blob     blob.ID     `cbor:"5,keyasint,omitempty"`
 	Nonce    uint64      `cbor:"6,keyasint,omitempty"`
 	Previous uint64      `cbor:"7,keyasint,omitempty"` // nonce of the part before, 0 for the first
+	Fresh    bool        `cbor:"8,keyasint,omitempty"` // the content was not known before
 	// Pieces of the whole are the bytes of this part, and of those before it that
 	// were none.
-	Pieces []blob.Piece `cbor:"8,keyasint,omitempty"`
+	Pieces []blob.Piece `cbor:"9,keyasint,omitempty"`
 }
 
 // Store keeps the sessions of all repositories. It is used concurrently.
