@@ -374,6 +374,26 @@ type Promiser interface {
 	Promised(op Op) bool
 }
 
+// Ledger is implemented by formats whose upstream indexes promise the digests of
+// files that lie elsewhere: the path of such a file does not tell which index
+// names it. A cache looks in those that it has passed on.
+type Ledger interface {
+	// Entered tells whether op is a file that an index names.
+	Entered(op Op) bool
+	// Index tells whether an upstream's document of a scope may be such an
+	// index. It may say so of one that is none.
+	Index(scope, path string) bool
+	// Promises yields what a document promises, and one error, last. A document
+	// that is no index promises nothing.
+	Promises(document io.Reader) iter.Seq2[Promise, error]
+}
+
+// Promise is what an index says of a file.
+type Promise struct {
+	Path   string // of a file, below the upstream's base
+	SHA256 []byte
+}
+
 // Failer is implemented by formats whose clients understand an error body of
 // their own. It returns false to leave the answer to the caller.
 type Failer interface {

@@ -196,7 +196,10 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	if b, ok := rc.Inline(); ok {
 		d.Inline = bytes.Clone(b)
-		return c.storeDocument(ctx, scope, path, old, version, d)
+		if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+			return nil, err
+		}
+		return d, c.enter(ctx, scope, path)
 	}
 	held, err := c.service.hold(ctx, c.repo.Store, rc)
 	if err != nil {
@@ -204,6 +207,9 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	d.Store, d.Blob = c.repo.Store, held.Blob
 	if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+		return nil, err
+	}
+	if err := c.enter(ctx, scope, path); err != nil {
 		return nil, err
 	}
 	if err := c.service.Refs.Confirm(ctx, held); err != nil {
@@ -279,10 +285,15 @@ func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.Read
 	if err != nil {
 		return nil, err
 	}
+	return s.cache.bytesOf(ctx, d)
+}
+
+// bytesOf opens what a document has.
+func (c *cache) bytesOf(ctx context.Context, d *document) (io.ReadCloser, error) {
 	if d.Blob == "" {
 		return io.NopCloser(bytes.NewReader(d.Inline)), nil
 	}
-	return s.cache.service.opener(d.Store, d.Blob, d.Sums)(ctx, 0, -1)
+	return c.service.opener(d.Store, d.Blob, d.Sums)(ctx, 0, -1)
 }
 
 var _ formats.Paged = source{}
