@@ -429,6 +429,18 @@ type Verbatim interface {
 	Listed(ctx context.Context, op Op, src Source) (sums digest.Sums, fixed string, err error)
 }
 
+// Attested is implemented by formats whose upstreams sign documents with
+// OpenPGP, so that a cache that was given their keys can verify them.
+type Attested interface {
+	// Attestation tells how an upstream's document of a scope is signed: within
+	// itself (signature is ""), or by another document. ok is false for one that
+	// is not.
+	Attestation(scope, path string) (signature string, ok bool)
+	// Valid reads from the text of such a document when it was made and until
+	// when it is good, the zero time for what it does not say.
+	Valid(text []byte) (made, until time.Time)
+}
+
 // Titler is implemented by formats that write a Content-Disposition.
 type Titler interface {
 	Disposition(op Op) (filename string, ok bool)

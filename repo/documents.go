@@ -186,6 +186,9 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	if err := rc.Sums().Check(sum); err != nil {
 		return nil, fmt.Errorf("%w: document %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
+	if err := c.attest(ctx, scope, path, rc); err != nil {
+		return nil, err
+	}
 	d := &document{
 		Status: http.StatusOK, Checked: c.service.Now().UnixNano(), ETag: resp.ETag, LastModified: resp.LastModified, URL: resp.URL,
 		Size: rc.Size(), Sums: rc.Sums(), Next: nextPage(resp),
