@@ -75,6 +75,9 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 		ask = c.pastDocument
 	}
 	d, err := ask(ctx, op.Scope, path, sums)
+	if err == nil {
+		d, err = c.wholeDocument(ctx, op.Scope, path, d)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	if d.Blob == "" {
 		content.Open = inlineOpener(d.Inline)
 	} else {
-		content.Open = c.service.opener(d.Store, d.Blob, d.Sums)
+		content.Open = c.opener(op.Scope, path, d)
 	}
 	return content, nil
 }
