@@ -40,6 +40,7 @@ type rig struct {
 	probe   *probe
 	formats []formats.Format
 	tasks   *task.Service // nobody runs them but in working
+	tokens  []string      // made by furnished
 
 	mu    sync.Mutex
 	ready error // guarded by mu
