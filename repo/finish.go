@@ -56,7 +56,7 @@ func (s *session) finish(ctx context.Context, rec formats.Record, want digest.Su
 	case whole != nil && whole.At > 0:
 		return formats.Record{}, fmt.Errorf("%w: bytes from %d on, but there are none", formats.ErrOffset, whole.At)
 	case whole != nil:
-		return s.publishBody(ctx, rec, whole.Body, whole.Size, want)
+		return s.whole(ctx, rec, want, whole)
 	case s.now.Parts == 0:
 		return s.publishBody(ctx, rec, bytes.NewReader(nil), 0, want)
 	}
@@ -85,6 +85,17 @@ func (s *session) finish(ctx context.Context, rec formats.Record, want digest.Su
 	return s.publishBody(ctx, rec, r, s.now.Offset, want)
 }
 
+// whole publishes what came in one piece.
+func (s *session) whole(ctx context.Context, rec formats.Record, want digest.Sums, c *formats.Chunk) (formats.Record, error) {
+	defer s.service.uploading()()
+	taken := int64(0)
+	s.service.Observer.ChunkBegan()
+	defer func() { s.service.Observer.ChunkEnded(taken) }()
+	out, err := s.publishBody(ctx, rec, c.Body, c.Size, want)
+	taken = out.Size
+	return out, err
+}
+
 // known tells whether all wanted digests are among the sums.
 func known(sums, want digest.Sums) bool {
 	for _, a := range want.Algorithms() {
@@ -101,7 +112,7 @@ func (s *session) keep(ctx context.Context, rec formats.Record, p sessions.Part)
 	if err != nil {
 		return formats.Record{}, err
 	}
-	tx.puts = append(tx.puts, put{rec: rec, kept: &content{size: p.Size, sums: p.Sums, inline: p.Inline, store: p.Store}})
+	tx.puts = append(tx.puts, put{rec: rec, kept: &content{size: p.Size, sums: p.Sums, inline: p.Inline, store: p.Store, fresh: p.Fresh}})
 	return tx.one(ctx)
 }
 

@@ -75,6 +75,8 @@ type Config struct {
 	Audit *audit.Log
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
+	// Explainer tells why a blob is kept. Optional.
+	Explainer Explainer
 }
 
 // api is what the operations share.
@@ -116,6 +118,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.snapshots()
 	a.signingKeys()
 	a.stores()
+	a.explain()
 	a.settings()
 	a.directory()
 	a.reseal()

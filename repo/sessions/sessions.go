@@ -78,6 +78,7 @@ type Part struct {
 	Blob     blob.ID     `cbor:"5,keyasint,omitempty"`
 	Nonce    uint64      `cbor:"6,keyasint,omitempty"`
 	Previous uint64      `cbor:"7,keyasint,omitempty"` // nonce of the part before, 0 for the first
+	Fresh    bool        `cbor:"8,keyasint,omitempty"` // the content was not known before
 }
 
 // Store keeps the sessions of all repositories. It is used concurrently.
