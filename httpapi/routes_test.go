@@ -68,6 +68,8 @@ var routeTable = map[string]need{
 	"GET /api/v1/settings":                        administer,
 	"PUT /api/v1/settings":                        administer,
 	"POST /api/v1/auth/oidc/exchange":             public,
+	"GET /api/v1/auth/oidc/login":                 public,
+	"GET /api/v1/auth/oidc/callback":              public,
 	"POST /api/v1/settings/reseal":                administer,
 	"GET /api/v1/settings/oidc":                   administer,
 	"PUT /api/v1/settings/oidc":                   administer,
@@ -167,6 +169,18 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodGet, "app/referrers/" + someDigest, "referrers", read},
 		{http.MethodGet, "_catalog", "catalog", read},
 		{http.MethodGet, "UPPER/tags/list", "invalid", read},
+	},
+	"yum": {
+		{http.MethodGet, "el9/repodata/repomd.xml", "repomd", read},
+		{http.MethodGet, "el9/repodata/primary.xml.gz", "metadata", read},
+		{http.MethodGet, "repomd.xml.key", "key", read},
+		{http.MethodGet, "el9/own.repo", "repo file", read},
+		{http.MethodGet, "el9/Packages/hello-1.0-1.noarch.rpm", "package", read},
+		{http.MethodGet, "el9/.treeinfo", "file", read},
+		{http.MethodPost, "upload", "upload", write},
+		{http.MethodPost, "", "upload", write},
+		{http.MethodPut, "el9/Packages/hello-1.0-1.noarch.rpm", "package", write},
+		{http.MethodDelete, "el9/Packages/hello-1.0-1.noarch.rpm", "package", remove},
 	},
 	"raw": {
 		{http.MethodGet, "x/y", "file", read},
@@ -281,7 +295,7 @@ var registryTable = []struct {
 	needs        need
 }{
 	{http.MethodGet, "/v2/", login},
-	{http.MethodGet, "/v2/_catalog", public}, // less what the caller may not read
+	{http.MethodGet, "/v2/_catalog", login}, // less what the caller may not read; nobody is asked to log in where nothing is left
 	{http.MethodGet, "/v2/{repo}/app/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/app/manifests/v1", read},

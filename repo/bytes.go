@@ -12,10 +12,14 @@ import (
 	"granary/repo/refs"
 )
 
+// bodyMemory is how many bytes of memory all bodies that come in at once may
+// wait in; see [blob.Budget].
+const bodyMemory = 24 << 20
+
 // receiveOptions are those of every body that comes in; size is the announced
 // length, -1 if unknown.
 func (s *Service) receiveOptions(size int64, also ...digest.Algorithm) blob.Options {
-	return blob.Options{Inline: s.inline, Size: size, Also: also, NewID: s.ids.NewID}
+	return blob.Options{Inline: s.inline, Size: size, Also: also, Budget: s.memory, NewID: s.ids.NewID}
 }
 
 // hold gives received bytes a place in a store: a use of the reference to

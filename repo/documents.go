@@ -65,10 +65,12 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 	d, version, err := c.service.documentTable().Get(ctx, key)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		return c.askDocument(ctx, scope, path, nil, "", sum)
+		now, err := c.askDocument(ctx, scope, path, nil, "", sum)
+		return c.asked(path, nil, now, err)
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	case c.current(&d, sum):
+		c.cached(Hit)
 		return d.result(path)
 	case c.repo.ttl() > 0 && !d.missing() && sum.IsZero():
 		c.service.background(ctx, func(ctx context.Context) {
@@ -76,9 +78,23 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 				c.service.Log.WarnContext(ctx, "refresh a document", "repository", c.repo.Name, "path", path, "error", err)
 			}
 		})
+		c.cached(StaleServe)
 		return d.result(path)
 	}
-	return c.askDocument(ctx, scope, path, &d, version, sum)
+	now, err := c.askDocument(ctx, scope, path, &d, version, sum)
+	return c.asked(path, &d, now, err)
+}
+
+// asked counts what came of asking for a document of which old was known, nil
+// for nothing.
+func (c *cache) asked(path string, old, now *document, err error) (*document, error) {
+	if err != nil {
+		c.came(err, false, false)
+		return nil, err
+	}
+	changed := old == nil || old.Status != now.Status || !bytes.Equal(old.Sums.BLAKE3, now.Sums.BLAKE3)
+	c.came(nil, changed, now == old)
+	return now.result(path)
 }
 
 // current tells whether the upstream need not be asked.
@@ -99,7 +115,8 @@ func (d *document) result(path string) (*document, error) {
 	return d, nil
 }
 
-// askDocument asks the upstream once for all who wait for the same document.
+// askDocument asks the upstream once for all who wait for the same document. It
+// returns old itself where the upstream can't be asked.
 func (c *cache) askDocument(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
 	type result struct {
 		d   *document
@@ -117,10 +134,10 @@ func (c *cache) askDocument(ctx context.Context, scope, path string, old *docume
 	select {
 	case r := <-ch:
 		if r.Err == nil {
-			return r.Val.(*document).result(path)
+			return r.Val.(*document), nil
 		}
 		if old != nil && !old.lost && sum.IsZero() && !errors.Is(r.Err, formats.ErrBadRequest) {
-			return old.result(path)
+			return old, nil
 		}
 		return nil, r.Err
 	case <-ctx.Done():

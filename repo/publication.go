@@ -154,6 +154,7 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
 	c := p.content(pub, f, again)
+	c.Fixed = op.Fixed
 	if op.Type != "" {
 		c.Type = op.Type
 	}

@@ -5,7 +5,6 @@ import (
 	"granary/gc/explain"
 	"granary/kv"
 	"granary/repo"
-	"granary/telemetry"
 )
 
 // collectRate is how many items a second this node reads for the collector at
@@ -14,8 +13,7 @@ const collectRate = 100_000
 
 // openCollector prepares the collector's rounds.
 func (n *node) openCollector() {
-	n.collections = telemetry.NewCollections()
-	n.collector = gc.Task{Observer: n.collections, Collector: gc.New(gc.Config{
+	n.collector = gc.Task{Observer: n.instruments.collections, Collector: gc.New(gc.Config{
 		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs,
 		Upload: repo.ReadUpload, SweepUploads: n.repos.SweepUploads, Now: wallClock, Embedded: kv.TraitsOf(n.kv).Embedded, Ready: n.member.WriteReady, Rate: collectRate, Log: n.log,
 	})}

@@ -74,8 +74,8 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := metrics.Registry.Register(n.collections); err != nil {
-		return fmt.Errorf("register metrics: %w", err)
+	if err := n.register(metrics); err != nil {
+		return err
 	}
 	h, err := n.handler(n.auth, &surface{metrics, slog.New(telemetry.NewLines(lines))})
 	if err != nil {

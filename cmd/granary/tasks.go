@@ -29,7 +29,7 @@ func (n *node) kinds() []task.Kind {
 			Restore: n.repos.Restore, Now: wallClock, Rate: n.config.AuditRate,
 		}),
 		&rebuild.Kind{Registry: n.registry, Records: n.records, Now: wallClock},
-		retention.NewKind(&retention.Planner{Repositories: n.repos, Records: n.records, Now: wallClock}, n.registry),
+		retention.NewKind(&retention.Planner{Repositories: n.repos, Records: n.records, Now: wallClock}, n.registry, n.instruments.background.Cleaned),
 	}
 	return append(kinds, jobs.Kinds(n.repos, n.registry)...)
 }
