@@ -92,10 +92,12 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	if err := d.Sums.Check(sums); err != nil {
 		return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
-	return c.documentContent(op, d), nil
+	return c.documentContent(op, path, d), nil
 }
 
-func (c *cache) documentContent(op formats.Op, d *document) *formats.Content {
+// documentContent makes an upstream's document ready to be sent; path is where the
+// upstream has it.
+func (c *cache) documentContent(op formats.Op, path string, d *document) *formats.Content {
 	content := &formats.Content{
 		Record: formats.Record{
 			Scope: op.Scope, Name: op.Path, Type: mediaTypeOf(op), Size: d.Size, Sums: d.Sums,
