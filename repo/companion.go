@@ -66,13 +66,13 @@ func (c *cache) companionOf(ctx context.Context, scope, path string, entry *docu
 	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		return c.askDocument(ctx, scope, path, nil, "", digest.Sums{})
+		return c.renewed(ctx, scope, path, nil, "", digest.Sums{})
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	case d.Checked >= entry.since():
 		return d.result(path)
 	}
-	return c.askDocument(ctx, scope, path, &d, version, digest.Sums{})
+	return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
 }
 
 // confirmed is [cache.document] for a document that must not be served when it
@@ -80,7 +80,7 @@ func (c *cache) companionOf(ctx context.Context, scope, path string, entry *docu
 func (c *cache) confirmed(ctx context.Context, scope, path string) (*document, error) {
 	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path))
 	if err == nil && !d.missing() && !c.current(&d, digest.Sums{}) && !c.repo.refuses(path) {
-		return c.askDocument(ctx, scope, path, &d, version, digest.Sums{})
+		return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
 	}
 	return c.document(ctx, scope, path, digest.Sums{})
 }

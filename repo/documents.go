@@ -65,8 +65,7 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 	d, version, err := c.service.documentTable().Get(ctx, key)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		now, err := c.askDocument(ctx, scope, path, nil, "", sum)
-		return c.asked(path, nil, now, err)
+		return c.renewed(ctx, scope, path, nil, "", sum)
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	case c.current(&d, sum):
@@ -81,13 +80,13 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 		c.cached(StaleServe)
 		return d.result(path)
 	}
-	now, err := c.askDocument(ctx, scope, path, &d, version, sum)
-	return c.asked(path, &d, now, err)
+	return c.renewed(ctx, scope, path, &d, version, sum)
 }
 
-// asked counts what came of asking for a document of which old was known, nil
-// for nothing.
-func (c *cache) asked(path string, old, now *document, err error) (*document, error) {
+// renewed is askDocument for what a client asked for: it counts what came of it,
+// and what the upstream does not have is formats.ErrNotFound.
+func (c *cache) renewed(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	now, err := c.askDocument(ctx, scope, path, old, version, sum)
 	if err != nil {
 		c.came(err, false, false)
 		return nil, err

@@ -123,7 +123,7 @@ func (c *cache) wholeDocument(ctx context.Context, scope, path string, d *docume
 func (c *cache) refetchDocument(ctx context.Context, scope, path string, lost *document) (*document, error) {
 	now, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
 	if errors.Is(err, kv.ErrNotFound) {
-		return c.askDocument(ctx, scope, path, nil, "", digest.Sums{})
+		return c.renewed(ctx, scope, path, nil, "", digest.Sums{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
@@ -132,5 +132,5 @@ func (c *cache) refetchDocument(ctx context.Context, scope, path string, lost *d
 		return now.result(path)
 	}
 	now.lost = true
-	return c.askDocument(ctx, scope, path, &now, version, digest.Sums{})
+	return c.renewed(ctx, scope, path, &now, version, digest.Sums{})
 }
