@@ -117,6 +117,10 @@ var routeTable = map[string]need{
 	"POST /api/v1/repositories/{name}/signing-keys":                 configure,
 	"DELETE /api/v1/repositories/{name}/signing-keys/{fingerprint}": configure,
 
+	"GET /api/v1/repositories/{name}/quarantine":           read,
+	"POST /api/v1/repositories/{name}/quarantine":          configure,
+	"DELETE /api/v1/repositories/{name}/quarantine/{item}": configure,
+
 	"GET /service/rest/v1/status":                                   public,
 	"GET /service/rest/v1/repositories":                             login,
 	"GET /service/rest/v1/assets?repository={repo}":                 read,

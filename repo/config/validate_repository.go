@@ -49,7 +49,44 @@ func (r *Repository) Validate(k Known) error {
 		r.validateMembers(k),
 		r.validateServing(),
 		r.validateKeeping(),
+		r.validateQuarantine(),
 	)
+}
+
+// Bounds of a quarantine, and its bytes in all, far below what a value may have.
+const (
+	maxQuarantined     = 100
+	maxQuarantineItem  = 900
+	maxQuarantineText  = 512
+	maxQuarantineBytes = 12 << 10
+)
+
+func (r *Repository) validateQuarantine() error {
+	if len(r.Quarantine) > 0 && r.Type == Proxy {
+		return invalid("quarantine", "is of the members of a group, where the files are")
+	}
+	if len(r.Quarantine) > maxQuarantined {
+		return invalid("quarantine", "must have at most %d entries; block_patterns are for more", maxQuarantined)
+	}
+	seen, size := map[string]bool{}, 0
+	for _, q := range r.Quarantine {
+		if err := first(text("item", q.Item, maxQuarantineItem), text("reason", q.Reason, maxQuarantineText), text("created_by", q.By, 256)); err != nil {
+			return err
+		}
+		size += len(q.Item) + len(q.Reason) + len(q.By)
+		switch {
+		case strings.Trim(q.Item, "/") == "" || strings.HasPrefix(q.Item, "/"):
+			return invalid("item", "must be a release, or a path that does not begin with a slash")
+		case strings.TrimSpace(q.Reason) == "":
+			return invalid("reason", "must not be empty: who asks for it is told")
+		case seen[q.Item]:
+			return invalid("item", "%.64q is there twice", q.Item)
+		case size > maxQuarantineBytes:
+			return invalid("quarantine", "must have at most %d bytes", maxQuarantineBytes)
+		}
+		seen[q.Item] = true
+	}
+	return nil
 }
 
 func (r *Repository) validateKind(k Known) error {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -414,6 +415,9 @@ func TestLargestDocumentFits(t *testing.T) {
 		r.MutablePatterns, r.ImmutablePatterns = append(r.MutablePatterns, p), append(r.ImmutablePatterns, p)
 		r.AllowPatterns, r.BlockPatterns = append(r.AllowPatterns, p), append(r.BlockPatterns, p)
 		r.UpstreamRealms = append(r.UpstreamRealms, strings.Repeat("a.", 126)+"a:65535")
+	}
+	for i := range maxQuarantineBytes / (maxQuarantineItem + maxQuarantineText) {
+		r.Quarantine = append(r.Quarantine, Quarantined{Item: strconv.Itoa(100+i) + strings.Repeat("i", maxQuarantineItem-3), Reason: strings.Repeat("r", maxQuarantineText)})
 	}
 	if err := r.Validate(scene()); err != nil {
 		t.Fatal(err)
