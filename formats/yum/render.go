@@ -84,6 +84,7 @@ type metadata struct {
 
 	primary, filelists, other collected
 	packages                  int
+	extras                    map[*extra]*collected
 
 	list []data // of repomd.xml
 }
@@ -93,7 +94,7 @@ func newMetadata(root string, now time.Time, pub formats.Pub) (*metadata, error)
 	if err != nil {
 		return nil, err
 	}
-	m := &metadata{root: root, now: now.UTC(), pub: pub, codec: c}
+	m := &metadata{root: root, now: now.UTC(), pub: pub, codec: c, extras: map[*extra]*collected{}}
 	for _, part := range []*collected{&m.primary, &m.filelists, &m.other} {
 		if err := part.begin(pub); err != nil {
 			m.close()
@@ -106,6 +107,9 @@ func newMetadata(root string, now time.Time, pub formats.Pub) (*metadata, error)
 func (m *metadata) close() {
 	m.codec.close()
 	for _, part := range []*collected{&m.primary, &m.filelists, &m.other} {
+		part.close()
+	}
+	for _, part := range m.extras {
 		part.close()
 	}
 }
@@ -172,14 +176,65 @@ func (r *collectedReader) Close() error {
 
 // add takes a record.
 func (m *metadata) add(rec formats.Record) error {
-	if rec.Name == rootMark {
-		return nil
+	if strings.HasPrefix(rec.Name, ":") {
+		return nil // a mark
+	}
+	if x := partOf(rec.Name); x != nil {
+		return m.addPart(x, rec)
 	}
 	done, err := m.gathered.add(rec)
 	if err != nil || !done {
 		return err
 	}
 	return m.addPackage()
+}
+
+// addPart takes a part of comps or its like.
+func (m *metadata) addPart(x *extra, rec formats.Record) error {
+	to := m.extras[x]
+	if to == nil {
+		to = &collected{}
+		m.extras[x] = to
+		if err := to.begin(m.pub); err != nil {
+			return err
+		}
+	}
+	var err error
+	if m.plain, err = m.codec.dec.DecodeAll(rec.Meta, m.plain[:0]); err != nil {
+		return fmt.Errorf("%w: %s: %w", formats.ErrCorrupt, rec.Key(), err)
+	}
+	_, err = to.z.Write(m.plain)
+	return err
+}
+
+// writeExtras writes comps and its like.
+func (m *metadata) writeExtras() error {
+	for _, x := range extras {
+		from := m.extras[x]
+		if from == nil {
+			continue
+		}
+		if err := from.end(); err != nil {
+			return err
+		}
+		write := func(w io.Writer) error { return framed(w, x.head, from, x.tail) }
+		if plain := x.kinds[1:]; len(plain) > 0 {
+			w, err := m.pub.Create(x.file, typeXML)
+			if err != nil {
+				return err
+			}
+			if err := write(w); err != nil {
+				return err
+			}
+			if err := m.listed(data{kind: plain[0], path: x.file}); err != nil {
+				return err
+			}
+		}
+		if err := m.compressed(x.kinds[0], x.file, write); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *metadata) addPackage() error {
@@ -253,6 +308,9 @@ func (m *metadata) finish() error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := m.writeExtras(); err != nil {
+		return err
 	}
 	return m.entry()
 }
