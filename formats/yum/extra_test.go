@@ -1,8 +1,11 @@
 package yum_test
 
 import (
+	"database/sql"
 	"encoding/xml"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -172,6 +175,49 @@ func TestRepomd(t *testing.T) {
 		pub := &formattest.Pub{Keys: keys}
 		if err := format().Render(t.Context(), "repodata", s.Records(t.Context(), "repodata"), pub); err == nil {
 			t.Error("metadata was published unsigned")
+		}
+	}
+}
+
+// Databases are made where the settings ask for them, of what the documents say.
+func TestSQLite(t *testing.T) {
+	s := formattest.NewStore(t, format())
+	s.Set.SQLite = true
+	put(t, s, "thing.rpm", rich())
+	put(t, s, "hello.rpm", hello(1, "x"))
+	docs := render(t, s, "repodata")
+	entry := string(docs["repomd.xml"].Body)
+	for kind, want := range map[string]string{
+		"primary":   "SELECT group_concat(p.name || p.version || ' ' || r.name || ' ' || ifnull(r.flags, '-') || ' ' || r.pre, '|') FROM packages p JOIN requires r USING (pkgKey) WHERE r.name IN ('baz', '/bin/sh') ORDER BY r.name",
+		"filelists": "SELECT group_concat(dirname || ':' || filenames || ':' || filetypes, '|') FROM filelist WHERE dirname = '/usr/share'",
+		"other":     "SELECT group_concat(author || date, '|') FROM changelog",
+	} {
+		if !strings.Contains(entry, `<data type="`+kind+`_db">`) || !strings.Contains(entry, "<database_version>10</database_version>") {
+			t.Errorf("repomd.xml does not list the %s database", kind)
+		}
+		path := filepath.Join(t.TempDir(), "db")
+		if err := os.WriteFile(path, []byte(unzipped(t, docs[kind+".sqlite.gz"].Body)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		var got, checksum string
+		if err := db.QueryRowContext(t.Context(), "SELECT checksum FROM db_info WHERE dbversion = 10").Scan(&checksum); err != nil || checksum != sha256Of(docs[kind+".xml.gz"].Body) {
+			t.Errorf("%s: the database is of document %s, %v", kind, checksum, err)
+		}
+		if err := db.QueryRowContext(t.Context(), want).Scan(&got); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		want := map[string]string{
+			"primary":   "thing2.0~rc1 /bin/sh - TRUE|thing2.0~rc1 baz GE FALSE",
+			"filelists": "/usr/share:doc/odd\n<name>:df",
+			"other":     "A <a@example.com> - 1.01764000000|B <b@example.com> - 7:2.01764100000",
+		}[kind]
+		if got != want {
+			t.Errorf("%s: %q, want %q", kind, got, want)
 		}
 	}
 }

@@ -24,7 +24,7 @@ import (
 func (*Format) Renderer() string { return "yum1" }
 
 // Render writes all metadata of a root, or what only the keys are needed for.
-func (f *Format) Render(_ context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
+func (f *Format) Render(ctx context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
 	if scope == keys {
 		for _, err := range recs {
 			if err != nil {
@@ -46,7 +46,7 @@ func (f *Format) Render(_ context.Context, scope string, recs iter.Seq2[formats.
 			return err
 		}
 	}
-	return m.finish()
+	return m.finish(ctx)
 }
 
 func writeKey(pub formats.Pub) error {
@@ -95,8 +95,8 @@ func newMetadata(root string, now time.Time, pub formats.Pub) (*metadata, error)
 		return nil, err
 	}
 	m := &metadata{root: root, now: now.UTC(), pub: pub, codec: c, extras: map[*extra]*collected{}}
-	for _, part := range []*collected{&m.primary, &m.filelists, &m.other} {
-		if err := part.begin(pub); err != nil {
+	for _, part := range m.parts() {
+		if err := part.from.begin(pub); err != nil {
 			m.close()
 			return nil, err
 		}
@@ -106,8 +106,8 @@ func newMetadata(root string, now time.Time, pub formats.Pub) (*metadata, error)
 
 func (m *metadata) close() {
 	m.codec.close()
-	for _, part := range []*collected{&m.primary, &m.filelists, &m.other} {
-		part.close()
+	for _, part := range m.parts() {
+		part.from.close()
 	}
 	for _, part := range m.extras {
 		part.close()
@@ -272,11 +272,10 @@ func relative(root, p string) string {
 
 // data is an entry of repomd.xml.
 type data struct {
-	kind, path     string
-	doc            formats.Document
-	openSum        string // of what the document is when it is not compressed; "" for one that is not
-	openSize       int64
-	databaseFormat bool
+	kind, path string
+	doc        formats.Document
+	openSum    string // of what the document is when it is not compressed; "" for one that is not
+	openSize   int64
 }
 
 // The beginnings and ends of the three documents.
@@ -288,16 +287,25 @@ var frames = map[string][2]string{
 	"other":     {`<otherdata xmlns="http://linux.duke.edu/metadata/other" packages="%d">`, "</otherdata>"},
 }
 
+// part is one of the three documents: its kind, its middle, and where it stands
+// in the list.
+type part struct {
+	kind string
+	from *collected
+	at   int
+}
+
+func (m *metadata) parts() []part {
+	return []part{{"primary", &m.primary, 0}, {"filelists", &m.filelists, 1}, {"other", &m.other, 2}}
+}
+
 // finish writes the documents, and last the one that lists them: whoever reads
 // it finds everything.
-func (m *metadata) finish() error {
+func (m *metadata) finish(ctx context.Context) error {
 	if err := m.gathered.end(); err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		kind string
-		from *collected
-	}{{"primary", &m.primary}, {"filelists", &m.filelists}, {"other", &m.other}} {
+	for _, part := range m.parts() {
 		if err := part.from.end(); err != nil {
 			return err
 		}
@@ -307,6 +315,13 @@ func (m *metadata) finish() error {
 		})
 		if err != nil {
 			return err
+		}
+	}
+	if m.pub.Settings().SQLite {
+		for _, part := range m.parts() {
+			if err := m.database(ctx, part.kind, part.from, m.list[part.at]); err != nil {
+				return err
+			}
 		}
 	}
 	if err := m.writeExtras(); err != nil {
@@ -421,8 +436,8 @@ func (m *metadata) repomd() string {
 		if d.openSum != "" {
 			b.element("open-size", strconv.FormatInt(d.openSize, 10))
 		}
-		if d.databaseFormat {
-			b.element("database_version", "10")
+		if strings.HasSuffix(d.kind, "_db") {
+			b.element("database_version", databaseVersion)
 		}
 		b.raw("</data>\n")
 	}
