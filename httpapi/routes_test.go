@@ -68,6 +68,8 @@ var routeTable = map[string]need{
 	"GET /api/v1/settings":                        administer,
 	"PUT /api/v1/settings":                        administer,
 	"POST /api/v1/auth/oidc/exchange":             public,
+	"GET /api/v1/auth/oidc/login":                 public,
+	"GET /api/v1/auth/oidc/callback":              public,
 	"POST /api/v1/settings/reseal":                administer,
 	"GET /api/v1/settings/oidc":                   administer,
 	"PUT /api/v1/settings/oidc":                   administer,
@@ -83,6 +85,7 @@ var routeTable = map[string]need{
 	"DELETE /api/v1/stores/{name}":                administer,
 	"POST /api/v1/stores/{name}/check":            administer,
 	"GET /api/v1/stores/{name}/browse":            administer,
+	"GET /api/v1/stores/{name}/blobs/{id}":        administer,
 	"GET /api/v1/events/stream":                   login,
 	"GET /api/v1/audit":                           administer,
 	"GET /api/v1/webhooks":                        administer,
@@ -296,7 +299,7 @@ var registryTable = []struct {
 	needs        need
 }{
 	{http.MethodGet, "/v2/", login},
-	{http.MethodGet, "/v2/_catalog", public}, // less what the caller may not read
+	{http.MethodGet, "/v2/_catalog", login}, // less what the caller may not read; nobody is asked to log in where nothing is left
 	{http.MethodGet, "/v2/{repo}/app/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/app/manifests/v1", read},

@@ -158,10 +158,12 @@ func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Conte
 	content := c.content(op, rec)
 	content.Fixed = fixed
 	if fixed || rec.Origin == nil || c.repo.fresh(rec.Origin.Checked, c.service.Now()) {
+		c.cached(Hit)
 		return content, nil
 	}
 	old := &copied{rec, version}
 	if c.repo.ttl() > 0 {
+		c.cached(StaleServe)
 		c.begin(ctx, op, old, false)
 		return content, nil
 	}

@@ -24,6 +24,9 @@ func companionsOf(f formats.Verbatim, scope string) []string {
 // without its companions a moment later.
 func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, companions []string) (*formats.Content, error) {
 	d, err := c.confirmed(ctx, op.Scope, path)
+	if err == nil {
+		d, err = c.wholeDocument(ctx, op.Scope, path, d)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +36,7 @@ func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, com
 			c.service.Log.WarnContext(ctx, "fetch what goes with a document", "repository", c.repo.Name, "path", p, "error", err)
 		}
 	}
-	return c.documentContent(op, d), nil
+	return c.documentContent(op, path, d), nil
 }
 
 // companion passes one on, that of the entry document in force.
@@ -48,10 +51,13 @@ func (c *cache) companion(ctx context.Context, op formats.Op, path string) (*for
 		return nil, fmt.Errorf("document that %s goes with: %w", path, err)
 	}
 	found, err := c.companionOf(ctx, op.Scope, path, force)
+	if err == nil {
+		found, err = c.wholeDocument(ctx, op.Scope, path, found)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return c.documentContent(op, found), nil
+	return c.documentContent(op, path, found), nil
 }
 
 // companionOf returns a companion that was fetched since the entry document has
@@ -60,13 +66,13 @@ func (c *cache) companionOf(ctx context.Context, scope, path string, entry *docu
 	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		return c.askDocument(ctx, scope, path, nil, "", digest.Sums{})
+		return c.renewed(ctx, scope, path, nil, "", digest.Sums{})
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	case d.Checked >= entry.since():
 		return d.result(path)
 	}
-	return c.askDocument(ctx, scope, path, &d, version, digest.Sums{})
+	return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
 }
 
 // confirmed is [cache.document] for a document that must not be served when it
@@ -74,7 +80,7 @@ func (c *cache) companionOf(ctx context.Context, scope, path string, entry *docu
 func (c *cache) confirmed(ctx context.Context, scope, path string) (*document, error) {
 	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path))
 	if err == nil && !d.missing() && !c.current(&d, digest.Sums{}) && !c.repo.refuses(path) {
-		return c.askDocument(ctx, scope, path, &d, version, digest.Sums{})
+		return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
 	}
 	return c.document(ctx, scope, path, digest.Sums{})
 }

@@ -42,6 +42,9 @@ type fill struct {
 	head    *formats.Content // what may be said while bytes arrive; nil: wait for the end
 	content *formats.Content
 	err     error
+	// fetched: there is more to it than a copy that was confirmed. It is set
+	// before started is closed.
+	fetched bool
 }
 
 // begin joins the fill of an object, or starts it. cold: there was no record
@@ -83,12 +86,15 @@ func (c *cache) fill(ctx context.Context, op formats.Op, old *copied, cold bool)
 		select {
 		case <-f.done:
 		default:
+			c.cached(Miss)
 			return f.follow(), nil
 		}
 	}
 	if f.err != nil {
+		c.came(f.err, false, false)
 		return nil, f.err
 	}
+	c.came(nil, f.fetched, f.content.Warning == stale)
 	content := *f.content
 	return &content, nil
 }
@@ -110,6 +116,7 @@ func (c *cache) run(ctx context.Context, f *fill, op formats.Op, old *copied, co
 	content, err = c.fetch(ctx, f, op, old)
 	if err != nil && old == nil && f.head == nil {
 		content, err = c.derive(ctx, op, err)
+		f.fetched = err == nil
 	}
 	switch {
 	case err == nil, ctx.Err() != nil:

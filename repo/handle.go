@@ -105,6 +105,7 @@ func (h *Handle) Write(ctx context.Context, op formats.Op, up *formats.Upload, p
 	if err != nil {
 		return nil, err
 	}
+	defer h.service.uploading()()
 	tx, err := newTx(ctx, t, up, pre)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ func (c *cache) fetchPointed(ctx context.Context, f *fill, op formats.Op, old *c
 	if old != nil && old.record.Origin != nil && has(old.record.Sums, target.Sum) {
 		return c.confirmCopy(ctx, op, old)
 	}
+	f.fetched = true
 	if _, err := c.find(ctx, target, false); err != nil {
 		// Not that there is no such name: that has been told.
 		return nil, fmt.Errorf("%w: %s points to %s: %s", formats.ErrUpstream, op.Upstream(), target.Name, err.Error())

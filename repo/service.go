@@ -58,6 +58,8 @@ type Config struct {
 	Leases Leaser
 	// Committed is told of each commit, and must not wait. Optional.
 	Committed func(Commit)
+	// Observer is told of uploads and of what caches do. Optional.
+	Observer Observer
 	// Writable tells why this node must take no writes now, nil if it may.
 	// Optional.
 	Writable func() error
@@ -75,6 +77,7 @@ type Service struct {
 	Config
 	formats map[string]formats.Format
 	inline  int64
+	memory  *blob.Budget
 	ids     *blob.Source
 	pubs    *publications
 	fills   fills
@@ -114,6 +117,9 @@ func New(c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
 	if c.Writable == nil {
 		c.Writable = func() error { return nil }
 	}
@@ -121,7 +127,7 @@ func New(c Config) (*Service, error) {
 		c.CacheBytes = 16 << 20
 	}
 	s := &Service{
-		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline),
+		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory),
 		ids:   blob.NewSource(c.Now, c.Random),
 		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(),
 	}

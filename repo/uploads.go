@@ -73,6 +73,7 @@ func (u uploads) Publish(ctx context.Context, rec formats.Record, body io.Reader
 	if err != nil {
 		return formats.Record{}, err
 	}
+	defer h.service.uploading()()
 	return h.publishBody(ctx, rec, body, size, want)
 }
 
@@ -189,19 +190,36 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 	if err != nil {
 		return err
 	}
+	defer s.service.uploading()()
+	taken := int64(0)
+	s.service.Observer.ChunkBegan()
+	defer func() { s.service.Observer.ChunkEnded(taken) }()
+	if e, ok := tx.store.(blob.Extender); ok {
+		if done, err := s.extend(ctx, tx, e, c); done || err != nil {
+			if err == nil {
+				taken = c.Size
+			}
+			return err
+		}
+	}
 	o := s.service.receiveOptions(c.Size)
 	o.Max, o.After, o.Continued = settings.MaxArtifactBytes-s.now.Offset, s.now.Hash, true
 	rc, err := blob.Receive(ctx, tx.store, c.Body, o)
 	if err != nil {
 		return tx.explain(err)
 	}
+	s.service.Observer.Received(s.service.Now().Sub(tx.began))
 	defer s.service.discard(ctx, rc)
 	if rc.Size() == 0 {
 		return nil
 	}
 	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
-	return tx.explain(s.take(ctx, rc))
+	if err := s.take(ctx, rc); err != nil {
+		return tx.explain(err)
+	}
+	taken = rc.Size()
+	return nil
 }
 
 // take makes received bytes the last part.
@@ -209,14 +227,14 @@ func (s *session) take(ctx context.Context, rc *blob.Received) error {
 	p := sessions.Part{Size: rc.Size(), Sums: rc.Sums()}
 	var held *refs.Held
 	if b, ok := rc.Inline(); ok {
-		p.Inline = b
+		p.Inline, p.Fresh = b, true
 	} else {
 		h, err := s.service.hold(ctx, s.repo.Store, rc)
 		if err != nil {
 			return fmt.Errorf("store a part of upload session %s: %w", s.id, err)
 		}
 		held = &h
-		p.Store, p.Blob = s.repo.Store, h.Blob
+		p.Store, p.Blob, p.Fresh = s.repo.Store, h.Blob, !h.Dedup
 	}
 	var err error
 	s.now, s.version, err = s.service.uploads.Append(ctx, s.repo.space, s.id, s.now, s.version, p, rc.State())
@@ -231,7 +249,11 @@ func (s *session) take(ctx context.Context, rc *blob.Received) error {
 }
 
 func (s *session) remove(ctx context.Context) error {
-	return s.service.uploads.Remove(ctx, s.repo.space, s.id, s.version)
+	err := s.service.uploads.Remove(ctx, s.repo.space, s.id, s.version)
+	if err == nil && s.now.Whole != nil {
+		err = s.service.dropWhole(ctx, *s.now.Whole)
+	}
+	return err
 }
 
 // Cancel is refused while another request changes the session.

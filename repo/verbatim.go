@@ -82,6 +82,9 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 		ask = c.pastDocument
 	}
 	d, err := ask(ctx, op.Scope, path, sums)
+	if err == nil {
+		d, err = c.wholeDocument(ctx, op.Scope, path, d)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -89,10 +92,10 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	if err := d.Sums.Check(sums); err != nil {
 		return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
-	return c.documentContent(op, d), nil
+	return c.documentContent(op, path, d), nil
 }
 
-func (c *cache) documentContent(op formats.Op, d *document) *formats.Content {
+func (c *cache) documentContent(op formats.Op, path string, d *document) *formats.Content {
 	content := &formats.Content{
 		Record: formats.Record{
 			Scope: op.Scope, Name: op.Path, Type: mediaTypeOf(op), Size: d.Size, Sums: d.Sums,
@@ -104,7 +107,7 @@ func (c *cache) documentContent(op formats.Op, d *document) *formats.Content {
 	if d.Blob == "" {
 		content.Open = inlineOpener(d.Inline)
 	} else {
-		content.Open = c.service.opener(d.Store, d.Blob, d.Sums)
+		content.Open = c.opener(op.Scope, path, d)
 	}
 	return content
 }

@@ -7,10 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 
 	"granary/digest"
@@ -40,46 +38,21 @@ func (*Format) Promised(op formats.Op) bool { return op.Label == labelDownload }
 
 // Parse reads a crate's file in the index of an upstream.
 func (f *Format) Parse(ctx context.Context, scope string, src formats.Source) iter.Seq2[formats.Record, error] {
-	return func(yield func(formats.Record, error) bool) {
-		recs, err := f.parse(ctx, scope, src)
-		for _, r := range recs {
-			if !yield(r, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(formats.Record{}, err)
-		}
-	}
-}
-
-func (f *Format) parse(ctx context.Context, scope string, src formats.Source) ([]formats.Record, error) {
 	entry := f.Entry(scope)
-	if entry == "" {
-		return nil, nil
-	}
-	r, err := src.Open(ctx, entry, digest.Sums{})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() //nolint:errcheck // only read
-	template, err := openConfig(ctx, src)
-	if err != nil {
-		return nil, err
-	}
-	return parseIndex(entry, scope, template, r)
-}
-
-// unusable is an answer of an upstream that is none of the protocol.
-func unusable(path, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", formats.ErrUpstream, path, fmt.Sprintf(format, args...))
+	return formats.EntryRecords(ctx, src, entry, func(r io.Reader) ([]formats.Record, error) {
+		template, err := openConfig(ctx, src)
+		if err != nil {
+			return nil, err
+		}
+		return parseIndex(entry, scope, template, r)
+	})
 }
 
 // openConfig returns the dl of the upstream's config.json.
 func openConfig(ctx context.Context, src formats.Source) (string, error) {
 	r, err := src.Open(ctx, configPath, digest.Sums{})
 	if errors.Is(err, formats.ErrNotFound) {
-		return "", unusable(configPath, "the upstream has none, so it is no sparse index")
+		return "", formats.Unusable(configPath, "the upstream has none, so it is no sparse index")
 	}
 	if err != nil {
 		return "", err
@@ -92,11 +65,11 @@ func openConfig(ctx context.Context, src formats.Source) (string, error) {
 	var c config
 	switch err := json.Unmarshal(data, &c); {
 	case len(data) > maxConfig:
-		return "", unusable(configPath, "more than %d bytes", maxConfig)
+		return "", formats.Unusable(configPath, "more than %d bytes", maxConfig)
 	case err != nil:
-		return "", unusable(configPath, "%v", err)
+		return "", formats.Unusable(configPath, "%v", err)
 	case c.Download == "":
-		return "", unusable(configPath, "no dl")
+		return "", formats.Unusable(configPath, "no dl")
 	}
 	return c.Download, nil
 }
@@ -138,7 +111,7 @@ func parseIndex(path, scope, template string, r io.Reader) ([]formats.Record, er
 			continue
 		}
 		if len(seen) >= 2*maxVersions {
-			return nil, unusable(path, "more than %d versions", maxVersions)
+			return nil, formats.Unusable(path, "more than %d versions", maxVersions)
 		}
 		// A registry that is older than the rule may have two versions that
 		// differ in build metadata only.
@@ -153,14 +126,13 @@ func parseIndex(path, scope, template string, r io.Reader) ([]formats.Record, er
 		recs = append(recs, file, pointer)
 	}
 	switch err := lines.Err(); {
-	case errors.Is(err, bufio.ErrTooLong), errors.Is(err, formats.ErrTooLarge):
-		return nil, unusable(path, "%v", err)
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, formats.Unusable(path, "%v", err)
 	case err != nil:
 		return nil, err
 	case len(recs) == 0 && passed > 0:
-		return nil, unusable(path, "no line of it is a version of the crate")
+		return nil, formats.Unusable(path, "no line of it is a version of the crate")
 	}
-	slices.SortFunc(recs, func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) })
 	return recs, nil
 }
 

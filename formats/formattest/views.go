@@ -68,6 +68,7 @@ func Views(t *testing.T, s Sample) {
 	t.Run("upstream down", s.upstreamDown)
 	t.Run("two nodes", s.twoNodes)
 	t.Run("as it was", s.asItWas)
+	t.Run("bytes gone bad", s.goneBad)
 }
 
 func (s Sample) rig(t *testing.T, o repotest.Options) *repotest.Rig {

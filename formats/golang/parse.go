@@ -5,15 +5,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
 
-	"granary/digest"
 	"granary/formats"
 )
 
@@ -37,46 +34,20 @@ func (*Format) Entry(scope string) string {
 // Parse reads the version list of an upstream into a record per zip, or its
 // @latest into one pointer.
 func (f *Format) Parse(ctx context.Context, scope string, src formats.Source) iter.Seq2[formats.Record, error] {
-	return func(yield func(formats.Record, error) bool) {
-		recs, err := f.parse(ctx, scope, src)
-		for _, r := range recs {
-			if !yield(r, nil) {
-				return
+	return formats.EntryRecords(ctx, src, f.Entry(scope), func(r io.Reader) ([]formats.Record, error) {
+		if strings.HasSuffix(scope, latest) {
+			rec, err := parseLatest(scope, r)
+			if err != nil {
+				return nil, err
 			}
+			return []formats.Record{rec}, nil
 		}
+		name, err := module.UnescapePath(strings.TrimSuffix(scope, versions))
 		if err != nil {
-			yield(formats.Record{}, err)
+			return nil, formats.BadRequest("%v", err)
 		}
-	}
-}
-
-func (f *Format) parse(ctx context.Context, scope string, src formats.Source) ([]formats.Record, error) {
-	entry := f.Entry(scope)
-	if entry == "" {
-		return nil, nil
-	}
-	r, err := src.Open(ctx, entry, digest.Sums{})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() //nolint:errcheck // only read
-	if strings.HasSuffix(scope, latest) {
-		rec, err := parseLatest(scope, r)
-		if err != nil {
-			return nil, err
-		}
-		return []formats.Record{rec}, nil
-	}
-	name, err := module.UnescapePath(strings.TrimSuffix(scope, versions))
-	if err != nil {
-		return nil, formats.BadRequest("%v", err)
-	}
-	return parseList(scope, name, r)
-}
-
-// unusable is an answer of an upstream that is none of the protocol.
-func unusable(path, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", formats.ErrUpstream, path, fmt.Sprintf(format, args...))
+		return parseList(scope, name, r)
+	})
 }
 
 func parseLatest(scope string, r io.Reader) (formats.Record, error) {
@@ -86,15 +57,15 @@ func parseLatest(scope string, r io.Reader) (formats.Record, error) {
 	}
 	i, err := parseInfo(data)
 	if err != nil {
-		return formats.Record{}, unusable(scope, "%v", err)
+		return formats.Record{}, formats.Unusable(scope, "%v", err)
 	}
 	meta, err := i.encode()
 	if err != nil {
-		return formats.Record{}, unusable(scope, "%v", err)
+		return formats.Record{}, formats.Unusable(scope, "%v", err)
 	}
 	base, err := module.EscapeVersion(i.Version)
 	if err != nil {
-		return formats.Record{}, unusable(scope, "%v", err)
+		return formats.Record{}, formats.Unusable(scope, "%v", err)
 	}
 	return formats.Record{Scope: scope, Name: ":" + base, Move: true, Meta: meta}, nil
 }
@@ -111,7 +82,7 @@ func parseList(scope, name string, r io.Reader) ([]formats.Record, error) {
 	for first := true; lines.Scan(); {
 		line := bytes.TrimSpace(lines.Bytes())
 		if first && bytes.HasPrefix(line, []byte("<")) {
-			return nil, unusable(path, "this is HTML, no list of versions")
+			return nil, formats.Unusable(path, "this is HTML, no list of versions")
 		}
 		first = first && len(line) == 0
 		version := string(line)
@@ -126,16 +97,15 @@ func parseList(scope, name string, r io.Reader) ([]formats.Record, error) {
 			continue
 		}
 		if len(recs) == maxVersions {
-			return nil, unusable(path, "more than %d versions", maxVersions)
+			return nil, formats.Unusable(path, "more than %d versions", maxVersions)
 		}
 		recs = append(recs, formats.Record{Scope: scope, Name: base + "." + labelZip, Type: typeZip})
 	}
 	switch err := lines.Err(); {
-	case errors.Is(err, bufio.ErrTooLong), errors.Is(err, formats.ErrTooLarge):
-		return nil, unusable(path, "%v", err)
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, formats.Unusable(path, "%v", err)
 	case err != nil:
 		return nil, err
 	}
-	slices.SortFunc(recs, func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) })
-	return slices.CompactFunc(recs, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
+	return recs, nil
 }

@@ -67,7 +67,7 @@ func (f *Format) Published(ctx context.Context, rec formats.Record, src formats.
 	}
 	i, err := parseInfo(data)
 	if err != nil {
-		return time.Time{}, unusable(path, "%v", err)
+		return time.Time{}, formats.Unusable(path, "%v", err)
 	}
 	return i.Time, nil
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -36,46 +34,17 @@ func (Format) Promised(op formats.Op) bool { return op.Label == labelChart || op
 
 // Parse reads the index of an upstream.
 func (f Format) Parse(ctx context.Context, scope string, src formats.Source) iter.Seq2[formats.Record, error] {
-	return func(yield func(formats.Record, error) bool) {
-		recs, err := f.parse(ctx, scope, src)
-		for _, r := range recs {
-			if !yield(r, nil) {
-				return
-			}
-		}
+	return formats.EntryRecords(ctx, src, f.Entry(scope), func(r io.Reader) ([]formats.Record, error) {
+		index, err := io.ReadAll(formats.Limit(r, maxIndex, "index"))
 		if err != nil {
-			yield(formats.Record{}, err)
+			return nil, err
 		}
-	}
-}
-
-func (f Format) parse(ctx context.Context, scope string, src formats.Source) ([]formats.Record, error) {
-	entry := f.Entry(scope)
-	if entry == "" {
-		return nil, nil
-	}
-	r, err := src.Open(ctx, entry, digest.Sums{})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() //nolint:errcheck // only read
-	index, err := io.ReadAll(formats.Limit(r, maxIndex, "index"))
-	if errors.Is(err, formats.ErrTooLarge) {
-		return nil, unusable("%v", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return parseIndex(index)
-}
-
-// unusable is an index that is none.
-func unusable(format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", formats.ErrUpstream, indexPath, fmt.Sprintf(format, args...))
+		return parseIndex(index)
+	})
 }
 
 // parseIndex makes the records of an index: a chart each, and the provenance
-// that may lie beside it. Of two with one name the first counts.
+// that may lie beside it.
 func parseIndex(index []byte) ([]formats.Record, error) {
 	var recs []formats.Record
 	take := func(v found) bool {
@@ -90,13 +59,12 @@ func parseIndex(index []byte) ([]formats.Record, error) {
 		err = parseWhole(index, take)
 	}
 	if err != nil {
-		return nil, unusable("%v", err)
+		return nil, formats.Unusable(indexPath, "%v", err)
 	}
 	if len(recs) > 2*maxVersions {
-		return nil, unusable("more than %d versions", maxVersions)
+		return nil, formats.Unusable(indexPath, "more than %d versions", maxVersions)
 	}
-	slices.SortStableFunc(recs, func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) })
-	return slices.CompactFunc(recs, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
+	return recs, nil
 }
 
 // record is that of the chart's file, false if there is none to be had.

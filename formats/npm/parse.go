@@ -1,15 +1,12 @@
 package npm
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 
@@ -47,46 +44,17 @@ func (*Format) Promised(op formats.Op) bool {
 
 // Parse reads the packument of an upstream into a record per version and tag.
 func (f *Format) Parse(ctx context.Context, scope string, src formats.Source) iter.Seq2[formats.Record, error] {
-	return func(yield func(formats.Record, error) bool) {
-		recs, err := f.parse(ctx, scope, src)
-		for _, r := range recs {
-			if !yield(r, nil) {
-				return
-			}
+	return formats.EntryRecords(ctx, src, f.Entry(scope), func(r io.Reader) ([]formats.Record, error) {
+		u := upstreamPackument{name: scope}
+		d := newDocument(r, maxPackument)
+		switch err := d.object(func(key string) error { return u.member(d, key) }); {
+		case errors.Is(err, formats.ErrBadRequest):
+			return nil, formats.Unusable(scope, "%v", err)
+		case err != nil:
+			return nil, err
 		}
-		if err != nil {
-			yield(formats.Record{}, err)
-		}
-	}
-}
-
-func (f *Format) parse(ctx context.Context, scope string, src formats.Source) ([]formats.Record, error) {
-	entry := f.Entry(scope)
-	if entry == "" {
-		return nil, nil
-	}
-	r, err := src.Open(ctx, entry, digest.Sums{})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() //nolint:errcheck // only read
-	u := upstreamPackument{name: scope}
-	d := newDocument(r, maxPackument)
-	switch err := d.object(func(key string) error { return u.member(d, key) }); {
-	case errors.Is(err, formats.ErrBadRequest):
-		return nil, unusable(scope, err)
-	case err != nil:
-		return nil, err
-	}
-	recs := u.records()
-	slices.SortStableFunc(recs, func(a, b formats.Record) int { return cmp.Compare(a.Name, b.Name) })
-	return slices.CompactFunc(recs, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
-}
-
-// unusable is an answer of an upstream that is no packument. The cause is not in
-// the chain: it is no fault of the client's.
-func unusable(name string, err error) error {
-	return fmt.Errorf("%w: packument of %s: %s", formats.ErrUpstream, name, err.Error())
+		return u.records(), nil
+	})
 }
 
 // upstreamPackument is what is kept of one.

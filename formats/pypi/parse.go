@@ -2,13 +2,10 @@ package pypi
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"strings"
 
 	"granary/digest"
@@ -48,51 +45,20 @@ func (*Format) Promised(op formats.Op) bool { return op.Kind == formats.File }
 
 // Parse reads a page of an upstream.
 func (f *Format) Parse(ctx context.Context, scope string, src formats.Source) iter.Seq2[formats.Record, error] {
-	return func(yield func(formats.Record, error) bool) {
-		recs, err := f.parse(ctx, scope, src)
-		for _, r := range recs {
-			if !yield(r, nil) {
-				return
-			}
+	return formats.EntryRecords(ctx, src, f.Entry(scope), func(r io.Reader) ([]formats.Record, error) {
+		b := bufio.NewReader(formats.Limit(r, maxPage, "page"))
+		json, err := isJSON(b)
+		switch {
+		case err != nil:
+			return nil, err
+		case scope == rootScope:
+			return parseRoot(b, json)
+		case json:
+			return parseJSON(scope, b)
+		default:
+			return parseHTML(scope, b)
 		}
-		if err != nil {
-			yield(formats.Record{}, err)
-		}
-	}
-}
-
-func (f *Format) parse(ctx context.Context, scope string, src formats.Source) ([]formats.Record, error) {
-	entry := f.Entry(scope)
-	if entry == "" {
-		return nil, nil
-	}
-	r, err := src.Open(ctx, entry, digest.Sums{})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() //nolint:errcheck // only read
-	b := bufio.NewReader(formats.Limit(r, maxPage, "page"))
-	json, err := isJSON(b)
-	if err != nil {
-		return nil, err
-	}
-	var recs []formats.Record
-	switch {
-	case scope == rootScope:
-		recs, err = parseRoot(b, json)
-	case json:
-		recs, err = parseJSON(scope, b)
-	default:
-		recs, err = parseHTML(scope, b)
-	}
-	if errors.Is(err, formats.ErrTooLarge) {
-		err = unusable(entry, "%v", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(recs, func(a, b formats.Record) int { return cmp.Compare(a.Name, b.Name) })
-	return slices.CompactFunc(recs, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
+	})
 }
 
 // isJSON looks at the first letter: what an upstream calls its answer is not
@@ -110,11 +76,6 @@ func isJSON(b *bufio.Reader) (bool, error) {
 		}
 		return c == '{', b.UnreadByte()
 	}
-}
-
-// unusable is an answer of an upstream that is no page.
-func unusable(path, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", formats.ErrUpstream, path, fmt.Sprintf(format, args...))
 }
 
 // fileRecords are the records of a file of an upstream's page: itself, and its
@@ -154,7 +115,7 @@ func fileRecords(scope, file, link string, sums digest.Sums, m fileMeta, metadat
 	}
 	meta, err := m.encode()
 	if err != nil {
-		return nil, unusable(scope, "%v", err)
+		return nil, formats.Unusable(scope, "%v", err)
 	}
 	rec := formats.Record{Scope: scope, Name: name, URL: link, Sums: sums, Size: m.Size, Type: mediaType(file), Meta: meta}
 	return append([]formats.Record{rec}, beside...), nil

@@ -35,9 +35,9 @@ func eachLink(path string, r io.Reader, f func(link) error) (base string, err er
 			case src.err != nil:
 				return base, src.err
 			case !errors.Is(z.Err(), io.EOF):
-				return base, unusable(path, "%v", z.Err())
+				return base, formats.Unusable(path, "%v", z.Err())
 			case open != nil:
-				return base, unusable(path, "the page ends within a link")
+				return base, formats.Unusable(path, "the page ends within a link")
 			}
 			return base, nil
 		case html.StartTagToken, html.SelfClosingTagToken:
@@ -84,7 +84,7 @@ func parseHTML(scope string, r io.Reader) ([]formats.Record, error) {
 	var links []link
 	base, err := eachLink(scope, r, func(l link) error {
 		if links = append(links, l); len(links) > maxFiles {
-			return unusable(scope, "more than %d files", maxFiles)
+			return formats.Unusable(scope, "more than %d files", maxFiles)
 		}
 		return nil
 	})

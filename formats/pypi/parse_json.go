@@ -37,7 +37,7 @@ func parseJSON(scope string, r io.Reader) ([]formats.Record, error) {
 		return nil, err
 	}
 	if len(p.Files) > maxFiles {
-		return nil, unusable(scope, "more than %d files", maxFiles)
+		return nil, formats.Unusable(scope, "more than %d files", maxFiles)
 	}
 	var recs []formats.Record
 	meta := projectMeta{Alternates: p.Alternates, Tracks: p.Meta.Tracks}
@@ -50,7 +50,7 @@ func parseJSON(scope string, r io.Reader) ([]formats.Record, error) {
 	if meta.Status != "" || len(meta.Alternates)+len(meta.Tracks) > 0 {
 		data, err := json.Marshal(meta)
 		if err != nil {
-			return nil, unusable(scope, "%v", err)
+			return nil, formats.Unusable(scope, "%v", err)
 		}
 		recs = append(recs, formats.Record{Scope: scope, Name: projectPointer, Move: true, Meta: data})
 	}
@@ -71,7 +71,7 @@ func decodeJSON(path string, r io.Reader, into any) error {
 		if src.err != nil {
 			return src.err
 		}
-		return unusable(path, "%v", err)
+		return formats.Unusable(path, "%v", err)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func parseRoot(r io.Reader, isJSON bool) ([]formats.Record, error) {
 			recs = append(recs, formats.Record{Scope: rootScope, Name: ":" + project, Move: true})
 		}
 		if len(recs) > maxProjects {
-			return unusable(rootScope, "more than %d projects", maxProjects)
+			return formats.Unusable(rootScope, "more than %d projects", maxProjects)
 		}
 		return nil
 	}

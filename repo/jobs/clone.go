@@ -58,11 +58,7 @@ func (k clone) Plan(ctx context.Context, t *task.Task) ([]string, error) {
 }
 
 func (k clone) Run(ctx context.Context, w *task.Work) error {
-	p, err := read[CloneParams](w.Task.Params)
-	if err != nil {
-		return err
-	}
-	shard, err := shardOf(w.Shard)
+	p, shard, err := part[CloneParams](w)
 	if err != nil {
 		return err
 	}

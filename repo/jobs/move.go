@@ -40,19 +40,11 @@ func (k move) Plan(ctx context.Context, t *task.Task) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := k.registry.Stored(ctx, p.RepoID)
-	if err != nil {
-		return nil, err
-	}
-	return shards(c.Shards), nil
+	return k.shardsOf(ctx, p.RepoID)
 }
 
 func (k move) Run(ctx context.Context, w *task.Work) error {
-	p, err := read[MoveParams](w.Task.Params)
-	if err != nil {
-		return err
-	}
-	shard, err := shardOf(w.Shard)
+	p, shard, err := part[MoveParams](w)
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,25 @@ func shardOf(name string) (int, error) {
 	return int(n), nil
 }
 
+// shardsOf names those of the repository with an id.
+func (j jobs) shardsOf(ctx context.Context, id string) ([]string, error) {
+	c, err := j.registry.Stored(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return shards(c.Shards), nil
+}
+
+// part reads what w is to do: the parameters of its task, and its shard.
+func part[T any](w *task.Work) (T, int, error) {
+	p, err := read[T](w.Task.Params)
+	if err != nil {
+		return p, 0, err
+	}
+	shard, err := shardOf(w.Shard)
+	return p, shard, err
+}
+
 // tally reads what a shard has done so far from its result, and puts more on it.
 func tally[T interface{ Add(T) T }](w *task.Work, more T) (T, error) {
 	var all T
