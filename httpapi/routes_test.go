@@ -185,6 +185,10 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodPost, "", "upload", write},
 		{http.MethodPut, "el9/Packages/hello-1.0-1.noarch.rpm", "package", write},
 		{http.MethodDelete, "el9/Packages/hello-1.0-1.noarch.rpm", "package", remove},
+		{http.MethodPut, "el9/comps.xml", "extra metadata", write},
+		{http.MethodDelete, "el9/comps.xml", "extra metadata", remove},
+		{http.MethodPost, "snapshots", "snapshot", write},
+		{http.MethodDelete, "snapshots/one", "drop snapshot", remove},
 	},
 	"raw": {
 		{http.MethodGet, "x/y", "file", read},

@@ -78,6 +78,7 @@ type Service struct {
 	formats map[string]formats.Format
 	inline  int64
 	memory  *blob.Budget
+	ledgers ledgers
 	ids     *blob.Source
 	pubs    *publications
 	fills   fills
@@ -128,7 +129,7 @@ func New(c Config) (*Service, error) {
 		c.CacheBytes = 16 << 20
 	}
 	s := &Service{
-		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory),
+		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory), ledgers: newLedgers(),
 		ids:   blob.NewSource(c.Now, c.Random),
 		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(),
 	}

@@ -40,6 +40,8 @@ type Repository struct {
 	Architectures      []string `json:"architectures"`
 	AptComponents      []string `json:"apt_components"`
 	ValidUntilDays     *int64   `json:"valid_until_days"`
+	UpstreamKeys       *string  `json:"upstream_keys"`
+	UpstreamUnsigned   bool     `json:"upstream_unsigned"`
 	YumSQLite          bool     `json:"yum_sqlite"`
 	MinimumAgeDays     *int64   `json:"minimum_age_days"`
 	QuotaBytes         *int64   `json:"quota_bytes"`
@@ -90,6 +92,8 @@ type RepositoryFields struct {
 	Architectures            optional[[]string]            `json:"architectures,omitempty"`
 	AptComponents            optional[[]string]            `json:"apt_components,omitempty"`
 	ValidUntilDays           optional[int64]               `json:"valid_until_days,omitempty"`
+	UpstreamKeys             optional[string]              `json:"upstream_keys,omitempty" doc:"armored OpenPGP public keys, with which the upstream's signatures are verified; caches of apt"`
+	UpstreamUnsigned         optional[bool]                `json:"upstream_unsigned,omitempty" doc:"documents that no key has signed, or that have expired, are passed on all the same"`
 	YumSQLite                optional[bool]                `json:"yum_sqlite,omitempty"`
 	MinimumAgeDays           optional[int64]               `json:"minimum_age_days,omitempty"`
 	QuotaBytes               optional[int64]               `json:"quota_bytes,omitempty"`
@@ -149,6 +153,8 @@ func (a *api) applyFields(in *RepositoryFields, r *config.Repository) error {
 	plain(in.Architectures, &r.Architectures, nil)
 	plain(in.AptComponents, &r.AptComponents, nil)
 	in.ValidUntilDays.pointer(&r.ValidUntilDays)
+	plain(in.UpstreamKeys, &r.UpstreamKeys, "")
+	plain(in.UpstreamUnsigned, &r.UpstreamUnsigned, false)
 	plain(in.YumSQLite, &r.YumSQLite, false)
 	in.MinimumAgeDays.pointer(&r.MinimumAgeDays)
 	in.QuotaBytes.pointer(&r.QuotaBytes)
@@ -230,6 +236,7 @@ func (a *api) showRepository(c *config.Repository) *Repository {
 		UpstreamRealms: c.UpstreamRealms, MutablePatterns: c.MutablePatterns, ImmutablePatterns: c.ImmutablePatterns,
 		AllowPatterns: c.AllowPatterns, BlockPatterns: c.BlockPatterns, NegativeTTLSecs: c.NegativeTTL,
 		Architectures: c.Architectures, AptComponents: c.AptComponents, ValidUntilDays: c.ValidUntilDays, YumSQLite: c.YumSQLite,
+		UpstreamKeys: filled(c.UpstreamKeys), UpstreamUnsigned: c.UpstreamUnsigned,
 		MinimumAgeDays: c.MinimumAgeDays, QuotaBytes: c.QuotaBytes, QuotaArtifacts: c.QuotaArtifacts,
 		CleanupKeepLast: c.CleanupKeepLast, CleanupKeepLatest: c.CleanupKeepLatest,
 		CleanupNamePattern: filled(c.CleanupNamePattern), CleanupVersionPattern: filled(c.CleanupVersionPattern),

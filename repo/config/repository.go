@@ -62,6 +62,11 @@ type Repository struct {
 	ImmutablePatterns []string      `cbor:"16,keyasint,omitempty"`
 	AllowPatterns     []string      `cbor:"17,keyasint,omitempty"`
 	BlockPatterns     []string      `cbor:"18,keyasint,omitempty"`
+	// UpstreamKeys are armored OpenPGP public keys; with them the signatures of
+	// the upstream's documents are verified. "": they are passed on.
+	UpstreamKeys string `cbor:"60,keyasint,omitempty"`
+	// UpstreamUnsigned passes on what no key has signed, or has expired, as well.
+	UpstreamUnsigned bool `cbor:"61,keyasint,omitempty"`
 
 	// Of a group.
 	Members     []string `cbor:"20,keyasint,omitempty"` // repository ids, in order

@@ -427,3 +427,24 @@ func TestLargestDocumentFits(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(item.Value), err)
 	}
 }
+
+func TestReadPublicKeys(t *testing.T) {
+	for _, text := range []string{"x", publicBlockForTest + "\n\nnot base64\n-----END PGP PUBLIC KEY BLOCK-----\n", "before\n" + publicBlockForTest} {
+		if _, err := ReadPublicKeys(text); err == nil {
+			t.Errorf("%.40q is taken for keys", text)
+		}
+	}
+}
+
+const publicBlockForTest = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+func FuzzReadPublicKeys(f *testing.F) {
+	f.Add("")
+	f.Add(publicBlockForTest + "\n\nxjMEAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := ReadPublicKeys(text)
+		if err == nil && len(keys) == 0 {
+			t.Error("no keys and no error")
+		}
+	})
+}
