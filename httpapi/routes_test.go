@@ -170,6 +170,18 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodGet, "_catalog", "catalog", read},
 		{http.MethodGet, "UPPER/tags/list", "invalid", read},
 	},
+	"yum": {
+		{http.MethodGet, "el9/repodata/repomd.xml", "repomd", read},
+		{http.MethodGet, "el9/repodata/primary.xml.gz", "metadata", read},
+		{http.MethodGet, "repomd.xml.key", "key", read},
+		{http.MethodGet, "el9/own.repo", "repo file", read},
+		{http.MethodGet, "el9/Packages/hello-1.0-1.noarch.rpm", "package", read},
+		{http.MethodGet, "el9/.treeinfo", "file", read},
+		{http.MethodPost, "upload", "upload", write},
+		{http.MethodPost, "", "upload", write},
+		{http.MethodPut, "el9/Packages/hello-1.0-1.noarch.rpm", "package", write},
+		{http.MethodDelete, "el9/Packages/hello-1.0-1.noarch.rpm", "package", remove},
+	},
 	"raw": {
 		{http.MethodGet, "x/y", "file", read},
 		{http.MethodPut, "x/y", "file", write},

@@ -14,8 +14,9 @@ import (
 )
 
 // Finish publishes what a session has. One part becomes the record's bytes as
-// it lies in the store. Several are read back and written as one, which also
-// computes the BLAKE3 of the whole; the session takes no bytes meanwhile.
+// it lies in the store. Several are put together by the store, if it took them as
+// pieces, and read once for the BLAKE3 of the whole; else they are read back and
+// written as one. The session takes no bytes meanwhile.
 func (s *session) Finish(ctx context.Context, rec formats.Record, want digest.Sums, last *formats.Chunk) (formats.Record, error) {
 	if s.now.State != sessions.Open {
 		if s.now.Name != rec.Name {
@@ -71,7 +72,7 @@ func (s *session) finish(ctx context.Context, rec formats.Record, want digest.Su
 	if err := sums.Check(want); err != nil {
 		return formats.Record{}, fmt.Errorf("%w: %w", formats.ErrChecksum, err)
 	}
-	if len(parts) == 1 && known(parts[0].Sums, want) {
+	if s.now.Whole == nil && len(parts) == 1 && known(parts[0].Sums, want) {
 		return s.keep(ctx, rec, parts[0])
 	}
 	if s.now.State == sessions.Open {
@@ -79,6 +80,9 @@ func (s *session) finish(ctx context.Context, rec formats.Record, want digest.Su
 		if err != nil {
 			return formats.Record{}, err
 		}
+	}
+	if s.now.Whole != nil {
+		return s.assemble(ctx, rec, want, parts)
 	}
 	r := &joined{ctx: ctx, service: s.service, parts: parts}
 	defer r.Close() //nolint:errcheck // only read

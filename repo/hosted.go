@@ -135,6 +135,12 @@ func (h *hosted) content(op formats.Op, rec record.Record) *formats.Content {
 	}
 	if rec.Blob == "" {
 		c.Open = inlineOpener(rec.Inline)
+		if err := intact(rec.Inline, rec.Sums); err != nil {
+			c.Inline = nil
+			c.Open = func(context.Context, int64, int64) (io.ReadCloser, error) {
+				return nil, fmt.Errorf("%s/%s: %w", h.repo.Name, op.Key(), err)
+			}
+		}
 		return c
 	}
 	c.Open = func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
@@ -159,7 +165,14 @@ func (h *hosted) presigner(rec record.Record) func(context.Context, string) (str
 		if ttl < time.Second {
 			return "", false, nil
 		}
-		return blob.Presign(ctx, store, rec.Blob, ttl, blob.Header{ContentType: contentType})
+		id, err := h.service.present(ctx, rec.Store, rec.Blob, rec.Sums)
+		if errors.Is(err, formats.ErrCorrupt) {
+			return "", false, nil // whoever opens it says so
+		}
+		if err != nil {
+			return "", false, err
+		}
+		return blob.Presign(ctx, store, id, ttl, blob.Header{ContentType: contentType})
 	}
 }
 

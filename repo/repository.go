@@ -57,6 +57,9 @@ func (s *Service) repository(c *config.Repository) (*repository, error) {
 // settings are those that change what documents say.
 func (r *repository) settings() formats.Settings {
 	set := formats.Settings{Architectures: r.Architectures, Components: r.AptComponents, SQLite: r.YumSQLite}
+	if r.RepodataDepth != nil {
+		set.RepodataDepth = int(*r.RepodataDepth)
+	}
 	if r.ValidUntilDays != nil {
 		set.ValidFor = time.Duration(*r.ValidUntilDays) * 24 * time.Hour
 	}

@@ -107,6 +107,8 @@ func (t *tx) Records(ctx context.Context, scope string) iter.Seq2[formats.Record
 	return t.hosted.Records(ctx, scope)
 }
 
+func (t *tx) Settings() formats.Settings { return t.repo.settings() }
+
 // close drops staged bytes that were not published.
 func (t *tx) close(ctx context.Context) {
 	for _, b := range t.blobs {

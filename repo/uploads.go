@@ -194,6 +194,14 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 	taken := int64(0)
 	s.service.Observer.ChunkBegan()
 	defer func() { s.service.Observer.ChunkEnded(taken) }()
+	if e, ok := tx.store.(blob.Extender); ok {
+		if done, err := s.extend(ctx, tx, e, c); done || err != nil {
+			if err == nil {
+				taken = c.Size
+			}
+			return err
+		}
+	}
 	o := s.service.receiveOptions(c.Size)
 	o.Max, o.After, o.Continued = settings.MaxArtifactBytes-s.now.Offset, s.now.Hash, true
 	rc, err := blob.Receive(ctx, tx.store, c.Body, o)
@@ -241,7 +249,11 @@ func (s *session) take(ctx context.Context, rc *blob.Received) error {
 }
 
 func (s *session) remove(ctx context.Context) error {
-	return s.service.uploads.Remove(ctx, s.repo.space, s.id, s.version)
+	err := s.service.uploads.Remove(ctx, s.repo.space, s.id, s.version)
+	if err == nil && s.now.Whole != nil {
+		err = s.service.dropWhole(ctx, *s.now.Whole)
+	}
+	return err
 }
 
 // Cancel is refused while another request changes the session.

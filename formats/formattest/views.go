@@ -39,6 +39,8 @@ type Sample struct {
 	Docs []string
 	// First are the paths that clients read before each of Docs. Optional.
 	First []string
+	// Text makes a document readable, such as one that is compressed. Optional.
+	Text func(t testing.TB, doc []byte) string
 	// Named is what these documents say of version n.
 	Named func(n int) string
 	// Checked are files of version 0 of which a cache notices that an upstream
@@ -72,11 +74,19 @@ func Views(t *testing.T, s Sample) {
 	t.Run("two nodes", s.twoNodes)
 	t.Run("as it was", s.asItWas)
 	t.Run("policies", s.policies)
+	t.Run("bytes gone bad", s.goneBad)
 }
 
 func (s Sample) rig(t *testing.T, o repotest.Options) *repotest.Rig {
 	o.Formats = func(now func() time.Time) []formats.Format { return []formats.Format{s.New(now)} }
 	return repotest.New(t, o)
+}
+
+func (s Sample) text(t testing.TB, doc []byte) string {
+	if s.Text == nil {
+		return string(doc)
+	}
+	return s.Text(t, doc)
 }
 
 func (s Sample) name() string { return s.New(time.Now).Name() }
@@ -121,7 +131,7 @@ func (s Sample) named(t *testing.T, r *repotest.Rig, repository string, versions
 		for _, f := range s.First {
 			r.Get(repository, f)
 		}
-		doc := string(r.Get(repository, d))
+		doc := s.text(t, r.Get(repository, d))
 		for n := range 40 {
 			has, want := strings.Contains(doc, s.Named(n)), contains(versions, n)
 			if has != want {
@@ -329,7 +339,7 @@ func (s Sample) twoNodes(t *testing.T) {
 			for _, d := range s.Docs {
 				for _, r := range []*repotest.Rig{a, b} {
 					_, doc, err := r.Send(t.Context(), "h", "GET", d, nil)
-					if err != nil || !bytes.Contains(doc, []byte(s.Named(n))) {
+					if err != nil || !strings.Contains(s.text(t, doc), s.Named(n)) {
 						t.Errorf("%s does not name version %d right after it was published (%v)", d, n, err)
 					}
 				}

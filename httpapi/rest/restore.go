@@ -27,6 +27,10 @@ type RestoreRequest struct {
 	Roles        []CreateRoleRequest              `json:"roles" nullable:"false"`
 	Users        []RestoreUser                    `json:"users" nullable:"false"`
 	Webhooks     optional[[]CreateWebhookRequest] `json:"webhooks,omitempty"`
+	LDAPConfig   optional[LDAPRequest]            `json:"ldap_config,omitempty"`
+	OIDCConfig   optional[OIDCRequest]            `json:"oidc_config,omitempty"`
+	Tokens       optional[[]RestoreToken]         `json:"tokens,omitempty"`
+	SigningKeys  optional[[]RestoreSigning]       `json:"signing_keys,omitempty"`
 }
 
 // RestoreUser is a user of a backup.
@@ -35,6 +39,7 @@ type RestoreUser struct {
 	Source             optional[string]   `json:"source,omitempty"`
 	Roles              optional[[]string] `json:"roles,omitempty"`
 	MustChangePassword optional[bool]     `json:"must_change_password,omitempty"`
+	Subject            optional[string]   `json:"subject,omitempty"`
 	PasswordHash       optional[string]   `json:"password_hash,omitempty"`
 	TokenSecret        optional[string]   `json:"token_secret,omitempty"`
 }
@@ -46,8 +51,11 @@ type RestoreResult struct {
 	Roles        int  `json:"roles"`
 	Users        int  `json:"users"`
 	Webhooks     int  `json:"webhooks"`
+	Tokens       int  `json:"tokens"`
+	SigningKeys  int  `json:"signing_keys"`
 	Settings     bool `json:"settings"`
 	LDAPConfig   bool `json:"ldap_config"`
+	OIDCConfig   bool `json:"oidc_config"`
 	DryRun       bool `json:"dry_run"`
 }
 
@@ -83,8 +91,9 @@ func (a *api) restore(ctx context.Context, x *exchange.Exchange, _ *restoring) (
 		return nil, err
 	}
 	out := RestoreResult{
-		Stores: len(plan.stores), Repositories: len(plan.repositories), Roles: len(plan.roles), Users: len(plan.users),
-		Webhooks: len(plan.webhooks), Settings: true, DryRun: dry,
+		Stores: len(plan.stores), Repositories: len(plan.repositories), Roles: len(plan.Roles), Users: len(plan.Users),
+		Webhooks: len(plan.webhooks), Tokens: len(plan.Tokens), SigningKeys: len(plan.signing), Settings: true,
+		LDAPConfig: plan.Directory != nil, OIDCConfig: plan.Providers != nil, DryRun: dry,
 	}
 	if !dry {
 		if err := plan.write(ctx); err != nil {
@@ -99,10 +108,10 @@ type restorePlan struct {
 	api          *api
 	stores       []CreateStoreRequest
 	repositories []CreateRepositoryRequest // members before their groups
-	roles        []auth.NewRole
-	users        []auth.BackupUser
-	webhooks     []CreateWebhookRequest
-	settings     *SettingsRequest
+	auth.Restored
+	webhooks []CreateWebhookRequest
+	settings *SettingsRequest
+	signing  []restoredSigning
 
 	known config.Known
 	names map[string]string // of repositories, to ids, which are made up for new ones
@@ -146,19 +155,19 @@ func (a *api) plan(ctx context.Context, in *RestoreRequest, passphrase string) (
 		}
 	}
 	for _, r := range in.Roles {
-		p.roles = append(p.roles, auth.NewRole{Name: r.Name, Description: r.Description.value, Capabilities: capabilities(r.Capabilities.value)})
+		p.Roles = append(p.Roles, auth.NewRole{Name: r.Name, Description: r.Description.value, Capabilities: capabilities(r.Capabilities.value)})
 	}
 	for _, u := range in.Users {
 		source := u.Source.value
 		if source == "" {
 			source = "builtin"
 		}
-		p.users = append(p.users, auth.BackupUser{
-			Username: u.Username, Source: source, Roles: u.Roles.value, MustChangePassword: u.MustChangePassword.value,
+		p.Users = append(p.Users, auth.BackupUser{
+			Username: u.Username, Source: source, Subject: u.Subject.value, Roles: u.Roles.value, MustChangePassword: u.MustChangePassword.value,
 			PasswordHash: u.PasswordHash.value, TokenSecret: u.TokenSecret.value,
 		})
 	}
-	if err := a.Auth.CheckRestore(p.roles, p.users); err != nil {
+	if err := p.identity(in); err != nil {
 		return nil, err
 	}
 	return p, p.judgeSettings()
@@ -311,13 +320,13 @@ func (p *restorePlan) write(ctx context.Context) error {
 			return fmt.Errorf("restore repository %s: %w", in.Name, err)
 		}
 	}
-	for _, r := range p.roles {
+	for _, r := range p.Roles {
 		if err := a.Auth.RestoreRole(ctx, r); err != nil {
 			return fmt.Errorf("restore role %s: %w", r.Name, err)
 		}
 	}
 	// Administrators first, so that there is always one.
-	slices.SortStableFunc(p.users, func(x, y auth.BackupUser) int {
+	slices.SortStableFunc(p.Users, func(x, y auth.BackupUser) int {
 		admin := func(u auth.BackupUser) int {
 			if slices.Contains(u.Roles, auth.AdminRole) {
 				return 0
@@ -326,12 +335,15 @@ func (p *restorePlan) write(ctx context.Context) error {
 		}
 		return admin(x) - admin(y)
 	})
-	for _, u := range p.users {
+	for _, u := range p.Users {
 		if err := a.Auth.RestoreUser(ctx, u); err != nil {
 			return err
 		}
 	}
 	if err := p.writeWebhooks(ctx); err != nil {
+		return err
+	}
+	if err := p.writeIdentity(ctx); err != nil {
 		return err
 	}
 	_, err := a.Registry.UpdateSettings(ctx, func(s *config.Settings) error {
@@ -426,6 +438,16 @@ func (in *RestoreRequest) decrypt(passphrase string) error {
 	for i := range in.Webhooks.value {
 		h := &in.Webhooks.value[i]
 		errs = append(errs, open("webhooks."+h.Name, &h.Secret))
+	}
+	errs = append(errs, open("ldap_config", &in.LDAPConfig.value.BindPassword), open("oidc_config", &in.OIDCConfig.value.Login.value.ClientSecret))
+	for i := range in.Tokens.value {
+		t := &in.Tokens.value[i]
+		errs = append(errs, open("tokens."+t.ID, &t.Hash))
+	}
+	for _, r := range in.SigningKeys.value {
+		for i := range r.Keys {
+			errs = append(errs, open("signing_keys."+r.Repository+"."+r.Keys[i].Fingerprint, &r.Keys[i].PrivateKey))
+		}
 	}
 	for _, err := range errs {
 		if err != nil {
