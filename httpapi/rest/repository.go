@@ -41,6 +41,7 @@ type Repository struct {
 	AptComponents      []string `json:"apt_components"`
 	ValidUntilDays     *int64   `json:"valid_until_days"`
 	YumSQLite          bool     `json:"yum_sqlite"`
+	YumCompression     *string  `json:"yum_compression" doc:"gz or zst; null is gz."`
 	MinimumAgeDays     *int64   `json:"minimum_age_days"`
 	QuotaBytes         *int64   `json:"quota_bytes"`
 	QuotaArtifacts     *int64   `json:"quota_artifacts"`
@@ -91,6 +92,7 @@ type RepositoryFields struct {
 	AptComponents            optional[[]string]            `json:"apt_components,omitempty"`
 	ValidUntilDays           optional[int64]               `json:"valid_until_days,omitempty"`
 	YumSQLite                optional[bool]                `json:"yum_sqlite,omitempty"`
+	YumCompression           optional[string]              `json:"yum_compression,omitempty"`
 	MinimumAgeDays           optional[int64]               `json:"minimum_age_days,omitempty"`
 	QuotaBytes               optional[int64]               `json:"quota_bytes,omitempty"`
 	QuotaArtifacts           optional[int64]               `json:"quota_artifacts,omitempty"`
@@ -150,6 +152,7 @@ func (a *api) applyFields(in *RepositoryFields, r *config.Repository) error {
 	plain(in.AptComponents, &r.AptComponents, nil)
 	in.ValidUntilDays.pointer(&r.ValidUntilDays)
 	plain(in.YumSQLite, &r.YumSQLite, false)
+	plain(in.YumCompression, &r.YumCompression, "")
 	in.MinimumAgeDays.pointer(&r.MinimumAgeDays)
 	in.QuotaBytes.pointer(&r.QuotaBytes)
 	in.QuotaArtifacts.pointer(&r.QuotaArtifacts)
@@ -229,7 +232,7 @@ func (a *api) showRepository(c *config.Repository) *Repository {
 		ConflictPolicy: string(c.Conflicts()), HistoryDays: c.HistoryDays, PresignedRedirects: c.PresignedRedirects,
 		UpstreamRealms: c.UpstreamRealms, MutablePatterns: c.MutablePatterns, ImmutablePatterns: c.ImmutablePatterns,
 		AllowPatterns: c.AllowPatterns, BlockPatterns: c.BlockPatterns, NegativeTTLSecs: c.NegativeTTL,
-		Architectures: c.Architectures, AptComponents: c.AptComponents, ValidUntilDays: c.ValidUntilDays, YumSQLite: c.YumSQLite,
+		Architectures: c.Architectures, AptComponents: c.AptComponents, ValidUntilDays: c.ValidUntilDays, YumSQLite: c.YumSQLite, YumCompression: filled(c.YumCompression),
 		MinimumAgeDays: c.MinimumAgeDays, QuotaBytes: c.QuotaBytes, QuotaArtifacts: c.QuotaArtifacts,
 		CleanupKeepLast: c.CleanupKeepLast, CleanupKeepLatest: c.CleanupKeepLatest,
 		CleanupNamePattern: filled(c.CleanupNamePattern), CleanupVersionPattern: filled(c.CleanupVersionPattern),
