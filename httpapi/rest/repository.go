@@ -93,7 +93,7 @@ type RepositoryFields struct {
 	Architectures            optional[[]string]            `json:"architectures,omitempty"`
 	AptComponents            optional[[]string]            `json:"apt_components,omitempty"`
 	ValidUntilDays           optional[int64]               `json:"valid_until_days,omitempty"`
-	UpstreamKeys             optional[string]              `json:"upstream_keys,omitempty" doc:"armored OpenPGP public keys, with which the upstream's signatures are verified; caches of apt"`
+	UpstreamKeys             optional[string]              `json:"upstream_keys,omitempty" doc:"armored OpenPGP public keys, with which the upstream's signatures are verified; caches of apt and yum"`
 	UpstreamUnsigned         optional[bool]                `json:"upstream_unsigned,omitempty" doc:"documents that no key has signed, or that have expired, are passed on all the same"`
 	YumSQLite                optional[bool]                `json:"yum_sqlite,omitempty"`
 	YumCompression           optional[string]              `json:"yum_compression,omitempty"`

@@ -175,8 +175,8 @@ func (r *Repository) validateServing() error {
 		return invalid("apt_components", "is for apt only")
 	case r.ValidUntilDays != nil && r.Format != "apt":
 		return invalid("valid_until_days", "is for apt only")
-	case r.UpstreamKeys != "" && (r.Type != Cache || r.Format != "apt"):
-		return invalid("upstream_keys", "is for caches of apt only")
+	case r.UpstreamKeys != "" && (r.Type != Cache || r.Format != "apt" && r.Format != "yum"):
+		return invalid("upstream_keys", "is for caches of apt and yum only")
 	case r.UpstreamUnsigned && r.UpstreamKeys == "":
 		return invalid("upstream_unsigned", "says nothing without upstream_keys")
 	case r.Listen != "" && r.Format != "docker":
