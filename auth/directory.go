@@ -98,14 +98,7 @@ func (s *Service) Directory() (LDAP, bool) {
 // SetDirectory replaces the LDAP settings. What is wrong with them is a
 // FieldError.
 func (s *Service) SetDirectory(ctx context.Context, d LDAP) (LDAP, error) {
-	if err := d.Validate(); err != nil {
-		var field *ldap.InvalidError
-		if errors.As(err, &field) {
-			return LDAP{}, invalid(field.Field, "%s", field.Problem)
-		}
-		return LDAP{}, err
-	}
-	if err := checkMapping("group_role_mapping", d.GroupRoles, s.snapshot()); err != nil {
+	if err := d.complete(s.snapshot().hasRole); err != nil {
 		return LDAP{}, err
 	}
 	password, err := s.seal(key(d.BindPassword))
@@ -125,6 +118,18 @@ func (s *Service) SetDirectory(ctx context.Context, d LDAP) (LDAP, error) {
 	return d, s.changed(ctx)
 }
 
+// complete fills in defaults and checks the rules.
+func (d *LDAP) complete(hasRole func(string) bool) error {
+	if err := d.Validate(); err != nil {
+		var field *ldap.InvalidError
+		if errors.As(err, &field) {
+			return invalid(field.Field, "%s", field.Problem)
+		}
+		return err
+	}
+	return checkMapping("group_role_mapping", d.GroupRoles, hasRole)
+}
+
 // RemoveDirectory removes the LDAP settings; its users can't use any of their
 // credentials from then on. There being none is no error.
 func (s *Service) RemoveDirectory(ctx context.Context) error {
@@ -135,7 +140,7 @@ func (s *Service) RemoveDirectory(ctx context.Context) error {
 }
 
 // checkMapping checks what maps groups to roles.
-func checkMapping(field string, m map[string]string, snap *snapshot) error {
+func checkMapping(field string, m map[string]string, hasRole func(string) bool) error {
 	if len(m) > maxMappings {
 		return invalid(field, "more than %d groups", maxMappings)
 	}
@@ -143,7 +148,7 @@ func checkMapping(field string, m map[string]string, snap *snapshot) error {
 		if !printable(group, 1024) {
 			return invalid(field, "a group has no name that can be shown")
 		}
-		if snap.roles[m[group]] == nil {
+		if !hasRole(m[group]) {
 			return invalid(field, "there is no role %q", m[group])
 		}
 	}

@@ -38,7 +38,7 @@ func (s *Service) openLogin(l *loginRecord) (*ProviderLogin, error) {
 }
 
 // complete fills in defaults and checks the rules.
-func (l *ProviderLogin) complete(snap *snapshot) error {
+func (l *ProviderLogin) complete(hasRole func(string) bool) error {
 	if l.UsernameClaim == "" {
 		l.UsernameClaim = "preferred_username"
 	}
@@ -61,15 +61,12 @@ func (l *ProviderLogin) complete(snap *snapshot) error {
 	if len(l.Scopes) > maxClaims || slices.ContainsFunc(l.Scopes, func(s string) bool { return !printable(s, maxClaim) || strings.Contains(s, " ") }) {
 		return invalid("login.scopes", "must be at most %d names", maxClaims)
 	}
-	return checkMapping("login.group_role_mapping", l.GroupRoles, snap)
+	return checkMapping("login.group_role_mapping", l.GroupRoles, hasRole)
 }
 
 func (s *Service) newLoginRecord(l *ProviderLogin) (*loginRecord, error) {
 	if l == nil {
 		return nil, nil //nolint:nilnil // none is a valid state
-	}
-	if err := l.complete(s.snapshot()); err != nil {
-		return nil, err
 	}
 	secret, err := s.seal(key(l.ClientSecret))
 	return &loginRecord{

@@ -102,18 +102,15 @@ func (s *Service) Providers() (OIDC, bool) {
 
 // SetProviders replaces the OIDC settings.
 func (s *Service) SetProviders(ctx context.Context, o OIDC) error {
-	if len(o.Workloads) > maxWorkloads {
-		return invalid("workloads", "more than %d", maxWorkloads)
+	if err := o.complete(s.snapshot().hasRole, s.snapshot().hasService); err != nil {
+		return err
 	}
 	var rec oidcRecord
 	var err error
 	if rec.Login, err = s.newLoginRecord(o.Login); err != nil {
 		return err
 	}
-	for i, w := range o.Workloads {
-		if err := s.checkWorkload(fmt.Sprintf("workloads[%d]", i), &w); err != nil {
-			return err
-		}
+	for _, w := range o.Workloads {
 		rec.Workloads = append(rec.Workloads, workloadRecord{
 			Issuer: w.Issuer, Audience: w.Audience, Claims: w.Claims, Username: w.Username, Life: int64(w.Life / time.Second),
 		})
@@ -128,6 +125,24 @@ func (s *Service) SetProviders(ctx context.Context, o OIDC) error {
 	return s.changed(ctx)
 }
 
+// complete fills in defaults and checks the rules.
+func (o *OIDC) complete(hasRole, hasService func(string) bool) error {
+	if o.Login != nil {
+		if err := o.Login.complete(hasRole); err != nil {
+			return err
+		}
+	}
+	if len(o.Workloads) > maxWorkloads {
+		return invalid("workloads", "more than %d", maxWorkloads)
+	}
+	for i := range o.Workloads {
+		if err := o.Workloads[i].check(fmt.Sprintf("workloads[%d]", i), hasService); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // RemoveProviders removes the OIDC settings. There being none is no error.
 func (s *Service) RemoveProviders(ctx context.Context) error {
 	if err := drop(ctx, s.oidcTable(), oidcKey()); err != nil && !errors.Is(err, ErrNotFound) {
@@ -136,7 +151,7 @@ func (s *Service) RemoveProviders(ctx context.Context) error {
 	return s.changed(ctx)
 }
 
-func (s *Service) checkWorkload(field string, w *Workload) error {
+func (w *Workload) check(field string, hasService func(string) bool) error {
 	if err := checkIssuer(field+".issuer", w.Issuer); err != nil {
 		return err
 	}
@@ -151,7 +166,7 @@ func (s *Service) checkWorkload(field string, w *Workload) error {
 			return invalid(field+".claims", "names and globs must be text without control characters")
 		}
 	}
-	if u := s.snapshot().users[w.Username]; u == nil || u.record.Source != service {
+	if !hasService(w.Username) {
 		return invalid(field+".username", "there is no service account of this name")
 	}
 	if w.Life < leastLife || w.Life > mostLife {

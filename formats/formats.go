@@ -212,6 +212,8 @@ type Tx interface {
 	Record(ctx context.Context, scope, name string) (Record, error)
 	// Records yields what the scope holds now, read consistently.
 	Records(ctx context.Context, scope string) iter.Seq2[Record, error]
+	// Settings returns what the repository that is written to is set to.
+	Settings() Settings
 }
 
 // Adopter is implemented by a [Tx] whose upload came through a group.
@@ -255,6 +257,10 @@ type Pub interface {
 	// Link serves the bytes of the document created at path under another
 	// path too, which is named by a digest.
 	Link(path, other string) error
+	// Scratch begins bytes that are no document but that documents are made of.
+	// Several may be written at once, beside a document too. They are dropped
+	// when Render returns.
+	Scratch() (Scratch, error)
 	// Signer returns the keys that the repository signs with.
 	Signer() (Signer, error)
 	// Settings returns what the repository is set to; other settings make
@@ -269,6 +275,8 @@ type Settings struct {
 	Components    []string      // apt: likewise
 	ValidFor      time.Duration // apt: Release files expire after it; 0: never
 	SQLite        bool          // yum: databases beside the XML
+	Zstd          bool          // yum: documents are compressed with zstd instead of gzip
+	RepodataDepth int           // yum: of the directories that packages are in, those that have metadata of their own
 }
 
 // Document is one document of the publication being rendered.
@@ -277,6 +285,13 @@ type Document interface {
 	Sums() digest.Sums
 	// Open reads it from its beginning.
 	Open() (io.ReadCloser, error)
+}
+
+// Scratch is bytes that a rendering keeps for itself, in bounded memory.
+type Scratch interface {
+	io.Writer
+	// Done ends them; they can be read from then on.
+	Done() (Document, error)
 }
 
 // Signer signs the documents of a repository (RFC 9580). While keys are being
@@ -427,6 +442,14 @@ type Verbatim interface {
 	// and another path that has these very bytes, "" for none. ErrNotFound if it
 	// does not list it.
 	Listed(ctx context.Context, op Op, src Source) (sums digest.Sums, fixed string, err error)
+}
+
+// Companion is implemented by a [Verbatim] format with documents that go with
+// the very bytes of the entry document, such as a signature of it.
+type Companion interface {
+	// Companions returns the paths of those of a scope. A cache fetches them
+	// whenever the entry document has changed, and not otherwise.
+	Companions(scope string) []string
 }
 
 // Attested is implemented by formats whose upstreams sign documents with

@@ -41,6 +41,7 @@ type rig struct {
 	probe   *probe
 	formats []formats.Format
 	tasks   *task.Service // nobody runs them but in working
+	tokens  []string      // made by furnished
 	gc      *gc.Collector
 
 	mu    sync.Mutex

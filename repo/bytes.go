@@ -42,14 +42,18 @@ func (s *Service) discard(ctx context.Context, rc *blob.Received) {
 }
 
 // opener opens the content of a blob; where its bytes are missing the
-// reference by hash is followed once.
+// reference by hash is followed once. Bytes that were found wrong are not opened.
 func (s *Service) opener(storeID string, id blob.ID, sums digest.Sums) func(context.Context, int64, int64) (io.ReadCloser, error) {
 	return func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
 		store, err := s.Store(ctx, storeID)
 		if err != nil {
 			return nil, err
 		}
-		r, err := store.Open(ctx, id, offset, n)
+		at, err := s.present(ctx, storeID, id, sums)
+		if err != nil {
+			return nil, fmt.Errorf("blob %s: %w", id, err)
+		}
+		r, err := store.Open(ctx, at, offset, n)
 		if !errors.Is(err, blob.ErrNotFound) {
 			return r, err
 		}

@@ -43,6 +43,8 @@ type document struct {
 	// Replaced: there is no document, but there was one before.
 	Replaced bool   `cbor:"12,keyasint,omitempty"`
 	Next     string `cbor:"13,keyasint,omitempty"` // URL of what the upstream says follows
+
+	lost bool // its bytes are, so that it is asked for as if it were not here
 }
 
 func (d *document) stamp() string { return cacheStamp + hex.EncodeToString(d.Sums.BLAKE3[:16]) }
@@ -63,8 +65,7 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 	d, version, err := c.service.documentTable().Get(ctx, key)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		now, err := c.askDocument(ctx, scope, path, nil, "", sum)
-		return c.asked(path, nil, now, err)
+		return c.renewed(ctx, scope, path, nil, "", sum)
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	case c.current(&d, sum):
@@ -79,13 +80,13 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 		c.cached(StaleServe)
 		return d.result(path)
 	}
-	now, err := c.askDocument(ctx, scope, path, &d, version, sum)
-	return c.asked(path, &d, now, err)
+	return c.renewed(ctx, scope, path, &d, version, sum)
 }
 
-// asked counts what came of asking for a document of which old was known, nil
-// for nothing.
-func (c *cache) asked(path string, old, now *document, err error) (*document, error) {
+// renewed is askDocument for what a client asked for: it counts what came of it,
+// and what the upstream does not have is formats.ErrNotFound.
+func (c *cache) renewed(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	now, err := c.askDocument(ctx, scope, path, old, version, sum)
 	if err != nil {
 		c.came(err, false, false)
 		return nil, err
@@ -134,7 +135,7 @@ func (c *cache) askDocument(ctx context.Context, scope, path string, old *docume
 		if r.Err == nil {
 			return r.Val.(*document), nil
 		}
-		if old != nil && sum.IsZero() && !errors.Is(r.Err, formats.ErrBadRequest) {
+		if old != nil && !old.lost && sum.IsZero() && !errors.Is(r.Err, formats.ErrBadRequest) {
 			return old, nil
 		}
 		return nil, r.Err
@@ -148,7 +149,7 @@ func (c *cache) fetchDocument(ctx context.Context, scope, path string, old *docu
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && !old.missing() && sum.IsZero() {
+	if old != nil && !old.missing() && !old.lost && sum.IsZero() {
 		req.ETag, req.LastModified = old.ETag, old.LastModified
 	}
 	resp, err := c.service.Upstream.Get(ctx, req)
@@ -193,7 +194,7 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 		Status: http.StatusOK, Checked: c.service.Now().UnixNano(), ETag: resp.ETag, LastModified: resp.LastModified, URL: resp.URL,
 		Size: rc.Size(), Sums: rc.Sums(), Next: nextPage(resp),
 	}
-	if old != nil && bytes.Equal(old.Sums.BLAKE3, d.Sums.BLAKE3) {
+	if old != nil && !old.lost && bytes.Equal(old.Sums.BLAKE3, d.Sums.BLAKE3) {
 		d.Inline, d.Store, d.Blob = old.Inline, old.Store, old.Blob
 		return c.storeDocument(ctx, scope, path, old, version, d)
 	}
@@ -288,15 +289,15 @@ func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.Read
 	if err != nil {
 		return nil, err
 	}
-	return s.cache.bytesOf(ctx, d)
+	return s.cache.bytesOf(ctx, s.scope, path, d)
 }
 
 // bytesOf opens what a document has.
-func (c *cache) bytesOf(ctx context.Context, d *document) (io.ReadCloser, error) {
+func (c *cache) bytesOf(ctx context.Context, scope, path string, d *document) (io.ReadCloser, error) {
 	if d.Blob == "" {
 		return io.NopCloser(bytes.NewReader(d.Inline)), nil
 	}
-	return c.service.opener(d.Store, d.Blob, d.Sums)(ctx, 0, -1)
+	return c.opener(scope, path, d)(ctx, 0, -1)
 }
 
 var _ formats.Paged = source{}

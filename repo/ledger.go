@@ -100,7 +100,7 @@ func (c *cache) entered(ctx context.Context, l formats.Ledger, op formats.Op) (d
 		if err != nil {
 			return op.Sum, fmt.Errorf("read document %s/%s: %w", c.repo.Name, n.Path, err)
 		}
-		t, err := c.service.ledgers.of(ctx, c, l, &d)
+		t, err := c.service.ledgers.of(ctx, c, l, n, &d)
 		if err != nil {
 			// It is not what it says it is, or its bytes are gone. Clients find out.
 			c.service.Log.WarnContext(ctx, "read an index", "repository", c.repo.Name, "path", n.Path, "error", err)
@@ -133,13 +133,13 @@ func newLedgers() ledgers {
 }
 
 // of reads an index once.
-func (l ledgers) of(ctx context.Context, c *cache, format formats.Ledger, d *document) (ledger, error) {
+func (l ledgers) of(ctx context.Context, c *cache, format formats.Ledger, n noted, d *document) (ledger, error) {
 	key := string(d.Sums.BLAKE3)
 	if t, ok := l.tables.GetIfPresent(key); ok {
 		return t, nil
 	}
 	v, err, _ := l.making.Do(key, func() (any, error) {
-		r, err := c.bytesOf(ctx, d)
+		r, err := c.bytesOf(ctx, n.Scope, n.Path, d)
 		if err != nil {
 			return nil, err
 		}

@@ -83,7 +83,8 @@ type Service struct {
 	pubs    *publications
 	fills   fills
 	docs    documents
-	ages    *otter.Cache[string, time.Time] // of releases at upstreams, by repository and release
+	ages    *otter.Cache[string, time.Time]  // of releases at upstreams, by repository and release
+	names   *otter.Cache[string, knownNames] // of packages, by repository and scope
 	uploads *sessions.Store
 	rings   rings
 	pasts   pasts
@@ -145,6 +146,10 @@ func New(c Config) (*Service, error) {
 	s.pubs = pubs
 	if s.ages, err = otter.New(&otter.Options[string, time.Time]{MaximumSize: maxAges}); err != nil {
 		return nil, fmt.Errorf("make the cache of ages: %w", err)
+	}
+	s.names, err = otter.New(&otter.Options[string, knownNames]{MaximumWeight: maxKnown, Weigher: func(_ string, k knownNames) uint32 { return k.weight() }})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of names: %w", err)
 	}
 	s.uploads = &sessions.Store{KV: c.KV, Now: c.Now}
 	s.fills.running = map[string]*fill{}

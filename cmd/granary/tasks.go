@@ -26,7 +26,7 @@ func (n *node) kinds() []task.Kind {
 		n.collector,
 		audit.New(audit.Config{
 			KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs, Remove: n.repos.RemoveRecord,
-			Now: wallClock, Rate: n.config.AuditRate,
+			Restore: n.repos.Restore, Now: wallClock, Rate: n.config.AuditRate,
 		}),
 		&rebuild.Kind{Registry: n.registry, Records: n.records, Now: wallClock},
 		retention.NewKind(&retention.Planner{Repositories: n.repos, Records: n.records, Now: wallClock}, n.registry, n.instruments.background.Cleaned),

@@ -31,25 +31,6 @@ func (a *api) providerLogin() {
 	}, a.finishLogin)
 }
 
-func (a *api) newLogin(in *OIDCLogin) (*auth.ProviderLogin, error) {
-	l := &auth.ProviderLogin{
-		Issuer: in.Issuer, ClientID: in.ClientID, Scopes: in.Scopes, UsernameClaim: in.UsernameClaim, GroupsClaim: in.GroupsClaim,
-		GroupRoles: in.GroupRoleMapping,
-	}
-	if in.ClientSecret != nil {
-		l.ClientSecret = *in.ClientSecret
-	}
-	if l.ClientSecret == auth.Mask {
-		old, ok := a.Auth.Providers()
-		if !ok || old.Login == nil || old.Login.Issuer != l.Issuer {
-			// It is not sent to a provider that it was not given for.
-			return nil, invalid("login.client_secret", "must be given with a new issuer")
-		}
-		l.ClientSecret = old.Login.ClientSecret
-	}
-	return l, nil
-}
-
 // setState keeps or, if it is empty, removes the state in the browser.
 func setState(x *exchange.Exchange, state auth.Secret) {
 	c := http.Cookie{

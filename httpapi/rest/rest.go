@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
@@ -44,6 +45,9 @@ type Repositories interface {
 	SigningKeys(ctx context.Context, repository string) ([]repo.SigningKey, error)
 	RotateSigningKey(ctx context.Context, repository string, n repo.NewKey) (repo.SigningKey, error)
 	EndSigningKey(ctx context.Context, repository, fingerprint string) error
+	Signs(r *config.Repository) bool
+	CheckSigningKey(fingerprint, private string) error
+	RestoreSigningKeys(ctx context.Context, repository string, keys []config.SigningKey, overlap time.Duration) error
 	Copies
 }
 
@@ -113,6 +117,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.artifacts()
 	a.snapshots()
 	a.signingKeys()
+	a.quarantine()
 	a.stores()
 	a.explain()
 	a.settings()

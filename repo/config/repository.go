@@ -78,6 +78,7 @@ type Repository struct {
 	Listen             string      `cbor:"33,keyasint,omitempty"` // docker: own port or host name
 	RepodataDepth      *int64      `cbor:"34,keyasint,omitempty"` // yum: 0..5
 	YumSQLite          bool        `cbor:"35,keyasint,omitempty"`
+	YumCompression     string      `cbor:"39,keyasint,omitempty"` // "": gz
 	Architectures      []string    `cbor:"36,keyasint,omitempty"` // apt; nil: what was uploaded
 	AptComponents      []string    `cbor:"37,keyasint,omitempty"`
 	ValidUntilDays     *int64      `cbor:"38,keyasint,omitempty"` // apt
@@ -98,6 +99,22 @@ type Repository struct {
 	// ClaimNames, of a group: upstreams are not asked for packages that a
 	// hosted member has. nil: yes.
 	ClaimNames *bool `cbor:"57,keyasint,omitempty"`
+
+	// Quarantine is what an administrator has put away by hand, in the order in
+	// which it was.
+	Quarantine []Quarantined `cbor:"58,keyasint,omitempty"`
+}
+
+// Quarantined is something that is kept and not given to anybody.
+type Quarantined struct {
+	kv.Extra `cbor:"-"`
+
+	// Item is "package@version", a package, the path of a file, or that of a
+	// directory with a slash at its end.
+	Item   string    `cbor:"1,keyasint"`
+	Reason string    `cbor:"2,keyasint"` // told to who asks for it
+	By     string    `cbor:"3,keyasint,omitempty"`
+	At     time.Time `cbor:"4,keyasint"`
 }
 
 // UpstreamAuth is what a cache tells its upstream, and nobody else.

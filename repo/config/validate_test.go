@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,9 @@ func TestValidateRepository(t *testing.T) {
 		{"depth of raw", raw, func(r *Repository) { r.RepodataDepth = ptr(int64(1)) }, "repodata_depth", false},
 		{"depth of a cache", base(Cache, "yum"), func(r *Repository) { r.RepodataDepth = ptr(int64(1)) }, "repodata_depth", false},
 		{"sqlite", yum, func(r *Repository) { r.YumSQLite = true }, "", false},
+		{"compression", yum, func(r *Repository) { r.YumCompression = "zst" }, "", false},
+		{"compression of raw", raw, func(r *Repository) { r.YumCompression = "gz" }, "yum_compression", false},
+		{"compression unknown", yum, func(r *Repository) { r.YumCompression = "xz" }, "yum_compression", true},
 		{"sqlite of raw", raw, func(r *Repository) { r.YumSQLite = true }, "yum_sqlite", false},
 		{"apt", apt, func(r *Repository) {
 			r.Architectures, r.AptComponents, r.ValidUntilDays = []string{"amd64"}, []string{"main", "non-free"}, ptr(int64(7))
@@ -414,6 +418,9 @@ func TestLargestDocumentFits(t *testing.T) {
 		r.MutablePatterns, r.ImmutablePatterns = append(r.MutablePatterns, p), append(r.ImmutablePatterns, p)
 		r.AllowPatterns, r.BlockPatterns = append(r.AllowPatterns, p), append(r.BlockPatterns, p)
 		r.UpstreamRealms = append(r.UpstreamRealms, strings.Repeat("a.", 126)+"a:65535")
+	}
+	for i := range maxQuarantineBytes / (maxQuarantineItem + maxQuarantineText) {
+		r.Quarantine = append(r.Quarantine, Quarantined{Item: strconv.Itoa(100+i) + strings.Repeat("i", maxQuarantineItem-3), Reason: strings.Repeat("r", maxQuarantineText)})
 	}
 	if err := r.Validate(scene()); err != nil {
 		t.Fatal(err)
