@@ -187,6 +187,9 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	if err := rc.Sums().Check(sum); err != nil {
 		return nil, fmt.Errorf("%w: document %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
+	if err := c.attest(ctx, scope, path, rc); err != nil {
+		return nil, err
+	}
 	d := &document{
 		Status: http.StatusOK, Checked: c.service.Now().UnixNano(), ETag: resp.ETag, LastModified: resp.LastModified, URL: resp.URL,
 		Size: rc.Size(), Sums: rc.Sums(), Next: nextPage(resp),
@@ -197,7 +200,10 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	if b, ok := rc.Inline(); ok {
 		d.Inline = bytes.Clone(b)
-		return c.storeDocument(ctx, scope, path, old, version, d)
+		if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+			return nil, err
+		}
+		return d, c.enter(ctx, scope, path)
 	}
 	held, err := c.service.hold(ctx, c.repo.Store, rc)
 	if err != nil {
@@ -205,6 +211,9 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	d.Store, d.Blob = c.repo.Store, held.Blob
 	if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+		return nil, err
+	}
+	if err := c.enter(ctx, scope, path); err != nil {
 		return nil, err
 	}
 	if err := c.service.Refs.Confirm(ctx, held); err != nil {
@@ -280,10 +289,15 @@ func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.Read
 	if err != nil {
 		return nil, err
 	}
+	return s.cache.bytesOf(ctx, s.scope, path, d)
+}
+
+// bytesOf opens what a document has.
+func (c *cache) bytesOf(ctx context.Context, scope, path string, d *document) (io.ReadCloser, error) {
 	if d.Blob == "" {
 		return io.NopCloser(bytes.NewReader(d.Inline)), nil
 	}
-	return s.cache.opener(s.scope, path, d)(ctx, 0, -1)
+	return c.opener(scope, path, d)(ctx, 0, -1)
 }
 
 var _ formats.Paged = source{}
