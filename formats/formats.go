@@ -275,6 +275,7 @@ type Settings struct {
 	Components    []string      // apt: likewise
 	ValidFor      time.Duration // apt: Release files expire after it; 0: never
 	SQLite        bool          // yum: databases beside the XML
+	Zstd          bool          // yum: documents are compressed with zstd instead of gzip
 	RepodataDepth int           // yum: of the directories that packages are in, those that have metadata of their own
 }
 

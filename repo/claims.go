@@ -40,6 +40,11 @@ func (c *cache) claimed(ctx context.Context, scope, name string) (bool, error) {
 		return false, nil
 	}
 	pkg, _ := c.repo.release(scope, name)
+	if p, ok := c.repo.format.(formats.Placer); ok && pkg != "" {
+		if scope = p.ClaimScope(scope); scope == "" {
+			return false, nil
+		}
+	}
 	if pkg == "" {
 		return false, nil
 	}

@@ -35,6 +35,9 @@ func (c *cache) fetchPointed(ctx context.Context, f *fill, op formats.Op, old *c
 	if !ok {
 		return c.fetchUnnamed(ctx, f, op, old, p)
 	}
+	if err := c.judge(ctx, target); err != nil {
+		return nil, err
+	}
 	if old != nil && old.record.Origin != nil && has(old.record.Sums, target.Sum) {
 		return c.confirmCopy(ctx, op, old)
 	}
@@ -57,6 +60,9 @@ func (c *cache) fetchUnnamed(ctx context.Context, f *fill, op formats.Op, old *c
 		return nil, err
 	}
 	if target, ok := p.Target(op, nil, content.Sums); ok {
+		if err := c.judge(ctx, target); err != nil {
+			return nil, err
+		}
 		if _, err := c.point(ctx, op, target, &record.Origin{Checked: c.service.Now().UnixNano()}); err != nil {
 			return nil, err
 		}

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"time"
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
 
+	"granary/digest"
 	"granary/formats"
 )
 
@@ -151,6 +153,9 @@ func (c *cache) permit(ctx context.Context, rec formats.Record, claimed bool) er
 	if _, version := f.Release(rec.Scope, rec.Name); version == "" {
 		return nil // of no one release
 	}
+	if p, ok := c.repo.format.(formats.Placer); ok && !p.Aged(rec.Scope, rec.Name) {
+		return nil
+	}
 	published, err := c.published(ctx, f, rec)
 	switch {
 	case err != nil:
@@ -163,14 +168,14 @@ func (c *cache) permit(ctx context.Context, rec formats.Record, claimed bool) er
 	return nil
 }
 
-// published is when a release was published at the upstream. It does not
-// change, so that the upstream is asked once in the life of this process.
+// published is when a file's release was published at the upstream, or the file
+// where it came later. It does not change, so that the upstream is asked once in
+// the life of this process.
 func (c *cache) published(ctx context.Context, f formats.Releaser, rec formats.Record) (time.Time, error) {
 	if !rec.Time.IsZero() {
 		return rec.Time, nil
 	}
-	pkg, version := f.Release(rec.Scope, rec.Name)
-	key := c.repo.ID + " " + pkg + "@" + version
+	key := c.repo.ID + " " + rec.Key()
 	if t, ok := c.service.ages.GetIfPresent(key); ok {
 		return t, nil
 	}
@@ -185,6 +190,41 @@ func (c *cache) published(ctx context.Context, f formats.Releaser, rec formats.R
 		c.service.ages.Set(key, t)
 	}
 	return t, nil
+}
+
+// judgeTarget decides about what a name points to by the copy that is here.
+func (c *cache) judgeTarget(ctx context.Context, op formats.Op, sums digest.Sums) error {
+	p, ok := c.repo.format.(formats.Pointer)
+	if !ok || !p.Points(op) || c.policyStamp() == "" {
+		return nil
+	}
+	target, ok := p.Target(op, nil, sums)
+	if !ok {
+		return nil
+	}
+	return c.judge(ctx, target)
+}
+
+var _ formats.Dater = source{}
+
+// Modified is the Last-Modified of the upstream's file.
+func (s source) Modified(ctx context.Context, path string) (time.Time, error) {
+	req, err := s.cache.request(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	resp, err := s.cache.service.Upstream.Head(ctx, req)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s of the upstream of %s: %w", path, s.cache.repo.Name, err)
+	}
+	if resp.Body != nil {
+		resp.Body.Close() //nolint:errcheck // of a HEAD
+	}
+	t, err := http.ParseTime(resp.LastModified)
+	if err != nil {
+		return time.Time{}, nil //nolint:nilerr // it does not tell
+	}
+	return t.UTC(), nil
 }
 
 // Times of releases are asked for in batches, several at once.

@@ -57,7 +57,7 @@ func (s *Service) repository(c *config.Repository) (*repository, error) {
 
 // settings are those that change what documents say.
 func (r *repository) settings() formats.Settings {
-	set := formats.Settings{Architectures: r.Architectures, Components: r.AptComponents, SQLite: r.YumSQLite}
+	set := formats.Settings{Architectures: r.Architectures, Components: r.AptComponents, SQLite: r.YumSQLite, Zstd: r.YumCompression == "zst"}
 	if r.RepodataDepth != nil {
 		set.RepodataDepth = int(*r.RepodataDepth)
 	}

@@ -46,6 +46,11 @@ type Sample struct {
 	// Checked are files of version 0 of which a cache notices that an upstream
 	// sends other bytes. Optional.
 	Checked []string
+	// Release is "package@version" of version n; for formats that are Releasers.
+	Release func(n int) string
+	// Verbatim: a cache passes the upstream's documents on as they are, so that
+	// rules hold for files alone, and those of age in a group too.
+	Verbatim bool
 	// Remove deletes version n. Optional.
 	Remove func(n int) string
 	// Empty: the documents are there, and name nothing, before anything is
@@ -68,6 +73,7 @@ func Views(t *testing.T, s Sample) {
 	t.Run("upstream down", s.upstreamDown)
 	t.Run("two nodes", s.twoNodes)
 	t.Run("as it was", s.asItWas)
+	t.Run("policies", s.policies)
 	t.Run("bytes gone bad", s.goneBad)
 	t.Run("quarantine", s.quarantined)
 }
@@ -116,6 +122,12 @@ func (s Sample) wants(t *testing.T, r *repotest.Rig, repository string, versions
 			}
 		}
 	}
+	s.named(t, r, repository, versions...)
+}
+
+// named fails unless the documents of a repository name just these versions.
+func (s Sample) named(t *testing.T, r *repotest.Rig, repository string, versions ...int) {
+	t.Helper()
 	for _, d := range s.Docs {
 		for _, f := range s.First {
 			r.Get(repository, f)

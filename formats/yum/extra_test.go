@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"granary/formats"
 	"granary/formats/formattest"
 )
@@ -219,5 +221,22 @@ func TestSQLite(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %q, want %q", kind, got, want)
 		}
+	}
+}
+
+// Documents are compressed with zstd where the settings ask for it.
+func TestZstd(t *testing.T) {
+	s := formattest.NewStore(t, format())
+	s.Set.Zstd = true
+	put(t, s, "hello.rpm", hello(1, "x"))
+	docs := render(t, s, "repodata")
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	text, err := z.DecodeAll(docs["primary.xml.zst"].Body, nil)
+	if err != nil || !strings.Contains(string(text), "<name>hello</name>") || docs["primary.xml.gz"] != nil {
+		t.Errorf("%s %v", text, err)
 	}
 }

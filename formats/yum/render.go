@@ -348,12 +348,14 @@ func framed(w io.Writer, head string, middle *collected, tail string) error {
 
 // compressed writes a document in the compressed form and lists it.
 func (m *metadata) compressed(kind, name string, write func(io.Writer) error) error {
-	name += ".gz"
-	out, err := m.pub.Create(name, "application/gzip")
+	out, name, err := m.create(name)
 	if err != nil {
 		return err
 	}
-	z := gzip.NewWriter(out)
+	z, err := m.compressor(out)
+	if err != nil {
+		return fmt.Errorf("compress %s: %w", name, err)
+	}
 	plain := &measured{w: bufio.NewWriterSize(z, 64<<10)}
 	hashed := sha256.New()
 	if err := write(io.MultiWriter(plain, hashed)); err != nil {
@@ -366,6 +368,23 @@ func (m *metadata) compressed(kind, name string, write func(io.Writer) error) er
 		return err
 	}
 	return m.listed(data{kind: kind, path: name, openSum: hex.EncodeToString(hashed.Sum(nil)), openSize: plain.n})
+}
+
+// create begins a document in the compressed form that the settings say.
+func (m *metadata) create(name string) (io.Writer, string, error) {
+	name, mediaType := name+".gz", "application/gzip"
+	if m.pub.Settings().Zstd {
+		name, mediaType = strings.TrimSuffix(name, ".gz")+".zst", "application/zstd"
+	}
+	w, err := m.pub.Create(name, mediaType)
+	return w, name, err
+}
+
+func (m *metadata) compressor(w io.Writer) (io.WriteCloser, error) {
+	if m.pub.Settings().Zstd {
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	}
+	return gzip.NewWriter(w), nil
 }
 
 // measured counts what passes.

@@ -78,6 +78,7 @@ type Repository struct {
 	Listen             string      `cbor:"33,keyasint,omitempty"` // docker: own port or host name
 	RepodataDepth      *int64      `cbor:"34,keyasint,omitempty"` // yum: 0..5
 	YumSQLite          bool        `cbor:"35,keyasint,omitempty"`
+	YumCompression     string      `cbor:"39,keyasint,omitempty"` // "": gz
 	Architectures      []string    `cbor:"36,keyasint,omitempty"` // apt; nil: what was uploaded
 	AptComponents      []string    `cbor:"37,keyasint,omitempty"`
 	ValidUntilDays     *int64      `cbor:"38,keyasint,omitempty"` // apt

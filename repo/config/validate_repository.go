@@ -167,14 +167,16 @@ func (r *Repository) validateServing() error {
 		return invalid("repodata_depth", "is not for a cache")
 	case r.YumSQLite && r.Format != "yum":
 		return invalid("yum_sqlite", "is for yum only")
+	case r.YumCompression != "" && r.Format != "yum":
+		return invalid("yum_compression", "is for yum only")
 	case len(r.Architectures) > 0 && r.Format != "apt":
 		return invalid("architectures", "is for apt only")
 	case len(r.AptComponents) > 0 && r.Format != "apt":
 		return invalid("apt_components", "is for apt only")
 	case r.ValidUntilDays != nil && r.Format != "apt":
 		return invalid("valid_until_days", "is for apt only")
-	case r.UpstreamKeys != "" && (r.Type != Cache || r.Format != "apt"):
-		return invalid("upstream_keys", "is for caches of apt only")
+	case r.UpstreamKeys != "" && (r.Type != Cache || r.Format != "apt" && r.Format != "yum"):
+		return invalid("upstream_keys", "is for caches of apt and yum only")
 	case r.UpstreamUnsigned && r.UpstreamKeys == "":
 		return invalid("upstream_unsigned", "says nothing without upstream_keys")
 	case r.Listen != "" && r.Format != "docker":
@@ -183,6 +185,7 @@ func (r *Repository) validateServing() error {
 	return first(
 		oneOf("conflict_policy", r.ConflictPolicy, Allow, Deny, AllowIdentical),
 		oneOf("content_disposition", r.ContentDisposition, Attachment, Inline),
+		oneOf("yum_compression", r.YumCompression, "gz", "zst"),
 		optional("repodata_depth", r.RepodataDepth, 0, 5),
 		optional("valid_until_days", r.ValidUntilDays, 1, maxDays),
 		tokens("architectures", r.Architectures),

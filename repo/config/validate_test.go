@@ -136,6 +136,9 @@ func TestValidateRepository(t *testing.T) {
 		{"depth of raw", raw, func(r *Repository) { r.RepodataDepth = ptr(int64(1)) }, "repodata_depth", false},
 		{"depth of a cache", base(Cache, "yum"), func(r *Repository) { r.RepodataDepth = ptr(int64(1)) }, "repodata_depth", false},
 		{"sqlite", yum, func(r *Repository) { r.YumSQLite = true }, "", false},
+		{"compression", yum, func(r *Repository) { r.YumCompression = "zst" }, "", false},
+		{"compression of raw", raw, func(r *Repository) { r.YumCompression = "gz" }, "yum_compression", false},
+		{"compression unknown", yum, func(r *Repository) { r.YumCompression = "xz" }, "yum_compression", true},
 		{"sqlite of raw", raw, func(r *Repository) { r.YumSQLite = true }, "yum_sqlite", false},
 		{"apt", apt, func(r *Repository) {
 			r.Architectures, r.AptComponents, r.ValidUntilDays = []string{"amd64"}, []string{"main", "non-free"}, ptr(int64(7))
