@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"net/http"
 	"strings"
 
 	"github.com/zeebo/blake3"
@@ -24,7 +25,9 @@ type quarantine struct {
 	stamp string // part of the stamps of all scopes; "" for none
 }
 
-func newQuarantine(list []config.Quarantined) quarantine {
+// newQuarantine finds out what is at a path that a client would ask for: the
+// record there may have another name.
+func newQuarantine(f formats.Format, list []config.Quarantined) quarantine {
 	if len(list) == 0 {
 		return quarantine{}
 	}
@@ -38,6 +41,9 @@ func newQuarantine(list []config.Quarantined) quarantine {
 			continue
 		}
 		q.exact[e.Item] = e
+		if op, ok := f.Route(formats.Req{Method: http.MethodGet, Path: e.Item}); ok && op.Kind == formats.File {
+			q.exact[op.Key()], q.exact[op.Upstream()] = e, e
+		}
 	}
 	q.stamp = "!" + hex.EncodeToString(h.Sum(nil)[:8])
 	return q

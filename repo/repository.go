@@ -34,7 +34,7 @@ func (s *Service) repository(c *config.Repository) (*repository, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: this server has no format %q, which repository %s is of", formats.ErrNotFound, c.Format, c.Name)
 	}
-	r = &repository{Repository: c, format: f, space: kv.Space{Repo: c.ID, Shards: c.Shards}, quarantine: newQuarantine(c.Quarantine)}
+	r = &repository{Repository: c, format: f, space: kv.Space{Repo: c.ID, Shards: c.Shards}, quarantine: newQuarantine(f, c.Quarantine)}
 	r.parser, _ = f.(formats.Parser)
 	r.index, _ = f.(formats.Indexer)
 	for _, p := range []struct {
