@@ -51,6 +51,8 @@ type Repository struct {
 	// Pending: it is being made, as a copy of another, and is not found by its
 	// name until [Registry.Publish]. Its records are as good as others.
 	Pending bool `cbor:"8,keyasint,omitempty"`
+	// Abandoned: it was pending and never becomes a repository.
+	Abandoned bool `cbor:"9,keyasint,omitempty"`
 
 	// Of a cache. Times are in seconds.
 	UpstreamURL       string        `cbor:"10,keyasint,omitempty"`
