@@ -173,8 +173,12 @@ func (w *tailWriter) release() error {
 	return w.tail.write(w.ctx, held)
 }
 
-// publishCopy writes the record of a filled file and what belongs to it.
+// publishCopy writes the record of a filled file and what belongs to it, if the
+// quota has room for it.
 func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Received, resp *upstream.Response) (*formats.Content, error) {
+	if fits, err := c.fitsCopy(ctx, op, rc.Size()); err != nil || !fits {
+		return c.passing(op, rc, resp), err
+	}
 	now := c.service.Now().UnixNano()
 	rec := record.Record{
 		Type: mediaType(op, resp), Size: rc.Size(), Sums: rc.Sums(), Created: now, Updated: now,

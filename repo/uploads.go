@@ -84,6 +84,9 @@ func (h *hosted) publishBody(ctx context.Context, rec formats.Record, body io.Re
 		return formats.Record{}, err
 	}
 	defer tx.close(ctx)
+	if err := tx.announced(); err != nil {
+		return formats.Record{}, err
+	}
 	b, err := tx.Blob(ctx, body, want.Algorithms()...)
 	if err != nil {
 		return formats.Record{}, tx.explain(err)
@@ -186,6 +189,9 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 	case s.now.Offset >= settings.MaxArtifactBytes:
 		return fmt.Errorf("%w: at most %d bytes are possible", formats.ErrTooLarge, settings.MaxArtifactBytes)
 	}
+	if err := s.fits(s.now.Offset + max(c.Size, 0)); err != nil {
+		return err
+	}
 	tx, err := newTx(ctx, s.hosted, nil, Precondition{})
 	if err != nil {
 		return err
@@ -215,6 +221,9 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 	}
 	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
+	if err := s.fits(s.now.Offset + rc.Size()); err != nil {
+		return err
+	}
 	if err := s.take(ctx, rc); err != nil {
 		return tx.explain(err)
 	}
