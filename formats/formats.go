@@ -444,6 +444,17 @@ type Verbatim interface {
 	Listed(ctx context.Context, op Op, src Source) (sums digest.Sums, fixed string, err error)
 }
 
+// Mirrored is implemented by formats whose upstream_url may be that of a list of
+// mirrors in the place of the upstream's own.
+type Mirrored interface {
+	// Lists tells whether a URL is that of such a list.
+	Lists(upstreamURL string) bool
+	// Mirrors reads a list: base URLs in the order in which to try them, and the
+	// digests of those documents, by path, whose digests it tells. What can't be
+	// read is an ErrUpstream.
+	Mirrors(list []byte) (bases []string, sums map[string]digest.Sums, err error)
+}
+
 // Companion is implemented by a [Verbatim] format with documents that go with
 // the very bytes of the entry document, such as a signature of it.
 type Companion interface {

@@ -46,17 +46,19 @@ func TestYumMetadata(t *testing.T) {
 	c.setUp(n, "all/el9/x86_64")
 	c.dnf("makecache")
 	for command, want := range map[string]string{
-		"module list":                 "thing",
-		"group list --hidden":         "Tools",
-		"updateinfo list --available": "EX-2026:",
-		"provides virtual":            "rich-3:2.0~rc1-1.noarch",
-		"repoquery --recommends rich": "extra",
+		"module list":         "thing",
+		"group list --hidden": "Tools",
+		// Of two members; the other version is in a module that is not enabled.
+		"repoquery --advisory EX-2026:1": "hello-0:1.1-1.noarch",
+		"repoquery --advisory EX-2026:2": "hello-0:1.1-1.noarch",
+		"provides virtual":               "rich-3:2.0~rc1-1.noarch",
+		"repoquery --recommends rich":    "extra",
 	} {
 		if out := c.dnf(strings.Fields(command)...); !strings.Contains(out, want) {
 			t.Errorf("dnf %s: %s", command, out)
 		}
 	}
-	if out := c.dnf("repoquery", "--qf", "%{name}-%{evr}"); !strings.Contains(out, "hello-1.0-1") {
+	if out := c.dnf("repoquery", "--qf", "%{name}-%{evr}"); !strings.Contains(out, "rich-3:2.0~rc1-1") {
 		t.Errorf("dnf repoquery: %s", out)
 	}
 

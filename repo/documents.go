@@ -152,10 +152,24 @@ func (c *cache) fetchDocument(ctx context.Context, scope, path string, old *docu
 	if old != nil && !old.missing() && !old.lost && sum.IsZero() {
 		req.ETag, req.LastModified = old.ETag, old.LastModified
 	}
-	resp, err := c.service.Upstream.Get(ctx, req)
+	var d *document
+	err = c.each(ctx, req, func(req upstream.Request, told digest.Sums) (err error) {
+		if sum.IsZero() {
+			d, err = c.fetchFrom(ctx, req, scope, path, old, version, told)
+			return err
+		}
+		d, err = c.fetchFrom(ctx, req, scope, path, old, version, sum)
+		return err
+	})
 	if errors.Is(err, formats.ErrNotFound) {
 		return c.storeDocument(ctx, scope, path, old, version, &document{Status: http.StatusNotFound, Checked: c.service.Now().UnixNano()})
 	}
+	return d, err
+}
+
+// fetchFrom asks one upstream.
+func (c *cache) fetchFrom(ctx context.Context, req upstream.Request, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	resp, err := c.service.Upstream.Get(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("document %s of the upstream of %s: %w", path, c.repo.Name, err)
 	}

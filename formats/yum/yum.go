@@ -33,6 +33,7 @@ var (
 	_ formats.ComponentUploader = (*Format)(nil)
 	_ formats.Caller            = (*Format)(nil)
 	_ formats.Companion         = (*Format)(nil)
+	_ formats.Mirrored          = (*Format)(nil)
 	_ formats.Substituter       = (*Format)(nil)
 )
 
