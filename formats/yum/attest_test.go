@@ -5,18 +5,10 @@ import (
 	"net/http"
 	"path"
 	"testing"
-	"time"
 
 	"granary/formats"
-	"granary/formats/yum"
 	"granary/repo/config"
-	"granary/repo/repotest"
 )
-
-func newRig(t *testing.T) *repotest.Rig {
-	t.Helper()
-	return repotest.New(t, repotest.Options{Formats: func(now func() time.Time) []formats.Format { return []formats.Format{yum.New(now)} }})
-}
 
 // A cache that knows its upstream's keys takes a repomd.xml that they signed and
 // no other; one that is told to pass on what is not signed does.
