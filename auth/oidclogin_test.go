@@ -248,6 +248,28 @@ func TestProviderStates(t *testing.T) {
 	}
 }
 
+// Any node ends what another one began, once.
+func TestProviderLoginOverNodes(t *testing.T) {
+	c := newClock()
+	l := newLoggingIn(t, c)
+	l.user = map[string]any{"preferred_username": "pia", "sub": "6"}
+	other := newService(t, Options{KV: l.kv, Now: c.now})
+	state, back := l.begin()
+	session, err := other.FinishLogin(t.Context(), state, back, callbackURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if id := identity(t, l.Service, "Bearer "+string(session.Token)); id.Name != "pia" {
+		t.Errorf("%+v", id)
+	}
+	if _, err := l.FinishLogin(t.Context(), state, back, callbackURL); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a second time, on the first node: %v", err)
+	}
+}
+
 // A log-in that began with one provider does not end with another, and users of
 // a provider that is gone have no credentials.
 func TestProviderChanges(t *testing.T) {

@@ -60,8 +60,8 @@ type Lease struct {
 	name string
 	ttl  time.Duration
 
-	mu      sync.Mutex // held while the store is written
-	own     cell       // guarded by mu
+	writing chan struct{} // held while the store is written
+	own     cell          // guarded by writing
 	record  leaseRecord
 	renewed moment // guarded by node.mu: begin of the last acknowledged write
 
@@ -75,7 +75,7 @@ type Lease struct {
 // lost unless renewed within ttl.
 func (n *Node) Acquire(ctx context.Context, name string, ttl time.Duration) (*Lease, error) {
 	l := &Lease{
-		node: n, name: name, ttl: ttl, lost: make(chan struct{}),
+		node: n, name: name, ttl: ttl, lost: make(chan struct{}), writing: make(chan struct{}, 1),
 		own: cell{store: n.c.KV, key: kv.Lease(name)},
 	}
 	holder, err := n.reserve(l)
@@ -130,8 +130,8 @@ func (n *Node) held() []*Lease {
 
 // take writes the lease's record over the one that is there, if that may be.
 func (l *Lease) take(ctx context.Context, holder string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing <- struct{}{}
+	defer func() { <-l.writing }()
 	n := l.node
 	looked := n.clock.mono()
 	item, err := n.c.KV.Get(ctx, l.own.key, kv.Consistent)
@@ -177,7 +177,7 @@ func (l *Lease) beaten(ctx context.Context, err error) error {
 	return held
 }
 
-// write stores the record and, on success, makes it the lease's; mu is held.
+// write stores the record and, on success, makes it the lease's; writing is held.
 func (l *Lease) write(ctx context.Context, rec leaseRecord) error {
 	n := l.node
 	began := n.clock.at()
@@ -253,8 +253,8 @@ func (l *Lease) Err() error {
 // Renew keeps the lease for another ttl. ErrLost if somebody else has it, or
 // had it.
 func (l *Lease) Renew(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing <- struct{}{}
+	defer func() { <-l.writing }()
 	select {
 	case <-l.lost:
 		return fmt.Errorf("renew lease %s: %w", l.name, ErrLost)
@@ -274,8 +274,8 @@ func (l *Lease) Renew(ctx context.Context) error {
 // Release frees the lease for whoever comes next. One that is lost already
 // needs no release.
 func (l *Lease) Release(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.writing <- struct{}{}
+	defer func() { <-l.writing }()
 	select {
 	case <-l.lost:
 		return nil

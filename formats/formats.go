@@ -275,6 +275,7 @@ type Settings struct {
 	Components    []string      // apt: likewise
 	ValidFor      time.Duration // apt: Release files expire after it; 0: never
 	SQLite        bool          // yum: databases beside the XML
+	Zstd          bool          // yum: documents are compressed with zstd instead of gzip
 	RepodataDepth int           // yum: of the directories that packages are in, those that have metadata of their own
 }
 
@@ -388,6 +389,26 @@ type Promiser interface {
 	Promised(op Op) bool
 }
 
+// Ledger is implemented by formats whose upstream indexes promise the digests of
+// files that lie elsewhere: the path of such a file does not tell which index
+// names it. A cache looks in those that it has passed on.
+type Ledger interface {
+	// Entered tells whether op is a file that an index names.
+	Entered(op Op) bool
+	// Index tells whether an upstream's document of a scope may be such an
+	// index. It may say so of one that is none.
+	Index(scope, path string) bool
+	// Promises yields what a document promises, and one error, last. A document
+	// that is no index promises nothing.
+	Promises(document io.Reader) iter.Seq2[Promise, error]
+}
+
+// Promise is what an index says of a file.
+type Promise struct {
+	Path   string // of a file, below the upstream's base
+	SHA256 []byte
+}
+
 // Failer is implemented by formats whose clients understand an error body of
 // their own. It returns false to leave the answer to the caller.
 type Failer interface {
@@ -423,12 +444,35 @@ type Verbatim interface {
 	Listed(ctx context.Context, op Op, src Source) (sums digest.Sums, fixed string, err error)
 }
 
+// Mirrored is implemented by formats whose upstream_url may be that of a list of
+// mirrors in the place of the upstream's own.
+type Mirrored interface {
+	// Lists tells whether a URL is that of such a list.
+	Lists(upstreamURL string) bool
+	// Mirrors reads a list: base URLs in the order in which to try them, and the
+	// digests of those documents, by path, whose digests it tells. What can't be
+	// read is an ErrUpstream.
+	Mirrors(list []byte) (bases []string, sums map[string]digest.Sums, err error)
+}
+
 // Companion is implemented by a [Verbatim] format with documents that go with
 // the very bytes of the entry document, such as a signature of it.
 type Companion interface {
 	// Companions returns the paths of those of a scope. A cache fetches them
 	// whenever the entry document has changed, and not otherwise.
 	Companions(scope string) []string
+}
+
+// Attested is implemented by formats whose upstreams sign documents with
+// OpenPGP, so that a cache that was given their keys can verify them.
+type Attested interface {
+	// Attestation tells how an upstream's document of a scope is signed: within
+	// itself (signature is ""), or by another document. ok is false for one that
+	// is not.
+	Attestation(scope, path string) (signature string, ok bool)
+	// Valid reads from the text of such a document when it was made and until
+	// when it is good, the zero time for what it does not say.
+	Valid(text []byte) (made, until time.Time)
 }
 
 // Titler is implemented by formats that write a Content-Disposition.

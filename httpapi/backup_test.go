@@ -37,6 +37,7 @@ func furnished(t *testing.T) *rig {
 		t.Error("a backup lacks the first key of a repository")
 	}
 	r.json("admin", "POST", "/api/v1/repositories/debs/signing-keys", `{}`).status(201)
+	r.json("admin", "POST", "/api/v1/repositories/files/quarantine", `{"item":"bad/","reason":"CVE-2026-1234"}`).status(201)
 	r.json("admin", "POST", "/api/v1/users", `{"username":"robot","kind":"service","roles":["read-only"]}`).status(201)
 	r.json("admin", "PUT", "/api/v1/settings/ldap", `{"url":"ldaps://ldap.example.com","bind_dn":"cn=search,dc=example,dc=com","bind_password":"bind-secret",
 		"user_base_dn":"dc=example,dc=com","group_role_mapping":{"developers":"read-only"}}`).status(200)
@@ -254,6 +255,8 @@ func TestRestoreRefuses(t *testing.T) {
 			m["users"] = append(m["users"].([]any), map[string]any{"username": "boss", "source": "ldap", "roles": []string{"admin"}})
 		}), 400, "administrator"},
 		{"a subject of a built-in user", change(func(m map[string]any) { last(m, "users")["subject"] = "x" }), 400, "subject"},
+		{"a quarantine of nobody", change(func(m map[string]any) { last(m, "quarantine")["repository"] = "nobody" }), 400, "quarantine[0].repository"},
+		{"a quarantine without reason", change(func(m map[string]any) { last(last(m, "quarantine"), "items")["reason"] = " " }), 400, "quarantine[0].reason"},
 		{"version as text", change(func(m map[string]any) { m["version"] = "1" }), 422, "version"},
 		{"another webhook", change(func(m map[string]any) { last(m, "webhooks")["url"] = "ftp://x/" }), 400, "webhooks[0].url"},
 	} {

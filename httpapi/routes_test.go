@@ -117,6 +117,10 @@ var routeTable = map[string]need{
 	"POST /api/v1/repositories/{name}/signing-keys":                 configure,
 	"DELETE /api/v1/repositories/{name}/signing-keys/{fingerprint}": configure,
 
+	"GET /api/v1/repositories/{name}/quarantine":           read,
+	"POST /api/v1/repositories/{name}/quarantine":          configure,
+	"DELETE /api/v1/repositories/{name}/quarantine/{item}": configure,
+
 	"GET /service/rest/v1/status":                                   public,
 	"GET /service/rest/v1/repositories":                             login,
 	"GET /service/rest/v1/assets?repository={repo}":                 read,
@@ -181,6 +185,10 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodPost, "", "upload", write},
 		{http.MethodPut, "el9/Packages/hello-1.0-1.noarch.rpm", "package", write},
 		{http.MethodDelete, "el9/Packages/hello-1.0-1.noarch.rpm", "package", remove},
+		{http.MethodPut, "el9/comps.xml", "extra metadata", write},
+		{http.MethodDelete, "el9/comps.xml", "extra metadata", remove},
+		{http.MethodPost, "snapshots", "snapshot", write},
+		{http.MethodDelete, "snapshots/one", "drop snapshot", remove},
 	},
 	"raw": {
 		{http.MethodGet, "x/y", "file", read},

@@ -19,7 +19,7 @@ type dnfClient struct {
 
 func newDnf(t testing.TB) *dnfClient {
 	t.Helper()
-	for _, program := range []string{"dnf", "rpm", "rpmbuild", "createrepo_c", "curl"} {
+	for _, program := range []string{"dnf", "rpm", "rpmbuild", "createrepo_c", "mergerepo_c", "sqlite3", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			need(t, program)
 		}

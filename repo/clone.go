@@ -35,9 +35,9 @@ func (c Copied) Add(o Copied) Copied {
 
 // Cloner is what of the configuration a clone changes; [config.Registry] is one.
 type Cloner interface {
-	DeleteRepository(ctx context.Context, name string) (*config.Repository, error)
 	CreateRepository(ctx context.Context, name string, fill func(*config.Repository) error) (*config.Repository, error)
 	Publish(ctx context.Context, id string) (*config.Repository, error)
+	Abandon(ctx context.Context, id string) error
 }
 
 // BeginClone claims the new name for a repository like the source, which is not
@@ -82,7 +82,14 @@ func (s *Service) PlanClone(ctx context.Context, c Clone) (shards int, err error
 	if err != nil {
 		return 0, err
 	}
-	if _, err := s.takeSnapshot(ctx, from, c.snapshotName(), ""); err != nil && !errors.Is(err, config.ErrExists) {
+	_, err = s.takeSnapshot(ctx, from, c.snapshotName(), "")
+	if errors.Is(err, config.ErrExists) {
+		var snap Snapshot
+		if snap, _, err = s.snapshotTable().Get(ctx, kv.Snapshot(from.ID, c.snapshotName()), kv.Consistent); err == nil {
+			err = s.stillReaches(ctx, from, &snap)
+		}
+	}
+	if err != nil {
 		return 0, err
 	}
 	if from.Type == config.Proxy {
@@ -253,10 +260,5 @@ func (s *Service) AbandonClone(ctx context.Context, registry Cloner, c Clone) er
 	if err != nil && !errors.Is(err, config.ErrNotFound) {
 		return err
 	}
-	to, err := s.Registry.Stored(ctx, c.Target)
-	if err != nil || !to.Pending {
-		return err
-	}
-	_, err = registry.DeleteRepository(ctx, to.Name)
-	return err
+	return registry.Abandon(ctx, c.Target)
 }

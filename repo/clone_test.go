@@ -207,3 +207,66 @@ func TestClone(t *testing.T) {
 		t.Errorf("clone of a deleted repository: %v", err)
 	}
 }
+
+// late is a registry whose Publish comes after somebody else has given the clone
+// up, and the other way round.
+type late struct {
+	*config.Registry
+	before func(id string)
+}
+
+func (l late) Publish(ctx context.Context, id string) (*config.Repository, error) {
+	l.before(id)
+	return l.Registry.Publish(ctx, id)
+}
+
+func (l late) Abandon(ctx context.Context, id string) error {
+	l.before(id)
+	return l.Registry.Abandon(ctx, id)
+}
+
+// Of a worker that finishes a clone and one that gives it up, each of which takes
+// the other for dead, one wins: a clone that was finished is not deleted.
+func TestCloneIsFinishedOrGivenUp(t *testing.T) {
+	for _, finished := range []bool{true, false} {
+		r := repotest.New(t, repotest.Options{Formats: all.Formats})
+		r.Create("files", config.Hosted, "raw", nil)
+		r.Put("files", "f", []byte("1"))
+		c, err := r.BeginClone(t.Context(), r.Registry, "files", "copy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shards, err := r.PlanClone(t.Context(), c)
+		for s := 0; s < shards && err == nil; s++ {
+			err = r.CloneShard(t.Context(), c, s, "", func(string, repo.Copied) error { return nil })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		nothing := late{r.Registry, func(string) {}}
+		finish := func(reg late) error { return r.EndClone(t.Context(), reg, c) }
+		giveUp := func(reg late) error { return r.AbandonClone(t.Context(), reg, c) }
+		if finished {
+			err = giveUp(late{r.Registry, func(string) {
+				if err := finish(nothing); err != nil {
+					t.Error(err)
+				}
+			}})
+			if err != nil || string(r.Get("copy", "f")) != "1" {
+				t.Errorf("given up after it was finished: %v", err)
+			}
+			continue
+		}
+		err = finish(late{r.Registry, func(string) {
+			if err := giveUp(nothing); err != nil {
+				t.Error(err)
+			}
+		}})
+		if !errors.Is(err, config.ErrNotFound) {
+			t.Errorf("finished after it was given up: %v, want ErrNotFound", err)
+		}
+		if _, err := r.Registry.Repository(t.Context(), "copy"); !errors.Is(err, config.ErrNotFound) {
+			t.Errorf("its name: %v, want ErrNotFound", err)
+		}
+	}
+}

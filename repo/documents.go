@@ -152,10 +152,24 @@ func (c *cache) fetchDocument(ctx context.Context, scope, path string, old *docu
 	if old != nil && !old.missing() && !old.lost && sum.IsZero() {
 		req.ETag, req.LastModified = old.ETag, old.LastModified
 	}
-	resp, err := c.service.Upstream.Get(ctx, req)
+	var d *document
+	err = c.each(ctx, req, func(req upstream.Request, told digest.Sums) (err error) {
+		if sum.IsZero() {
+			d, err = c.fetchFrom(ctx, req, scope, path, old, version, told)
+			return err
+		}
+		d, err = c.fetchFrom(ctx, req, scope, path, old, version, sum)
+		return err
+	})
 	if errors.Is(err, formats.ErrNotFound) {
 		return c.storeDocument(ctx, scope, path, old, version, &document{Status: http.StatusNotFound, Checked: c.service.Now().UnixNano()})
 	}
+	return d, err
+}
+
+// fetchFrom asks one upstream.
+func (c *cache) fetchFrom(ctx context.Context, req upstream.Request, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	resp, err := c.service.Upstream.Get(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("document %s of the upstream of %s: %w", path, c.repo.Name, err)
 	}
@@ -187,6 +201,9 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	if err := rc.Sums().Check(sum); err != nil {
 		return nil, fmt.Errorf("%w: document %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
+	if err := c.attest(ctx, scope, path, rc); err != nil {
+		return nil, err
+	}
 	d := &document{
 		Status: http.StatusOK, Checked: c.service.Now().UnixNano(), ETag: resp.ETag, LastModified: resp.LastModified, URL: resp.URL,
 		Size: rc.Size(), Sums: rc.Sums(), Next: nextPage(resp),
@@ -197,7 +214,10 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	if b, ok := rc.Inline(); ok {
 		d.Inline = bytes.Clone(b)
-		return c.storeDocument(ctx, scope, path, old, version, d)
+		if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+			return nil, err
+		}
+		return d, c.enter(ctx, scope, path)
 	}
 	held, err := c.service.hold(ctx, c.repo.Store, rc)
 	if err != nil {
@@ -205,6 +225,9 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	d.Store, d.Blob = c.repo.Store, held.Blob
 	if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+		return nil, err
+	}
+	if err := c.enter(ctx, scope, path); err != nil {
 		return nil, err
 	}
 	if err := c.service.Refs.Confirm(ctx, held); err != nil {
@@ -280,10 +303,15 @@ func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.Read
 	if err != nil {
 		return nil, err
 	}
+	return s.cache.bytesOf(ctx, s.scope, path, d)
+}
+
+// bytesOf opens what a document has.
+func (c *cache) bytesOf(ctx context.Context, scope, path string, d *document) (io.ReadCloser, error) {
 	if d.Blob == "" {
 		return io.NopCloser(bytes.NewReader(d.Inline)), nil
 	}
-	return s.cache.opener(s.scope, path, d)(ctx, 0, -1)
+	return c.opener(scope, path, d)(ctx, 0, -1)
 }
 
 var _ formats.Paged = source{}

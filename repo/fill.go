@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"granary/blob"
+	"granary/digest"
 	"granary/formats"
 	"granary/kv"
 	"granary/repo/record"
+	"granary/repo/upstream"
 )
 
 // followFrom is the size in bytes from which a fill's bytes are passed on
@@ -204,7 +206,11 @@ func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copi
 	if old != nil && old.record.Origin != nil {
 		req.ETag, req.LastModified = old.record.Origin.ETag, old.record.Origin.LastModified
 	}
-	resp, err := c.service.Upstream.Get(ctx, req)
+	var resp *upstream.Response
+	err = c.each(ctx, req, func(req upstream.Request, _ digest.Sums) (err error) {
+		resp, err = c.service.Upstream.Get(ctx, req) //nolint:bodyclose // below
+		return err
+	})
 	if errors.Is(err, formats.ErrNotFound) {
 		return nil, c.forget(ctx, op, old, err)
 	}

@@ -28,6 +28,8 @@ const (
 	ReasonTooYoung   = "too-young"   // than minimum_age_days
 	ReasonAgeUnknown = "age-unknown" // the upstream does not tell, and there is a minimum
 	ReasonClaimed    = "claimed"     // a hosted member of the group has the name
+	// ReasonQuarantined: an administrator has put it away by hand.
+	ReasonQuarantined = "quarantined"
 )
 
 // PolicyError is a refusal with its reason. It is a formats.ErrBlocked, or,
@@ -35,6 +37,7 @@ const (
 type PolicyError struct {
 	Reason  string
 	What    string    // path or release
+	Detail  string    // in an administrator's words
 	Until   time.Time // of ReasonTooYoung: when it ends
 	Missing bool      // told as not found
 }
@@ -43,6 +46,9 @@ func (e *PolicyError) Error() string {
 	s := e.What + ": " + formats.ErrBlocked.Error() + ": " + e.Reason
 	if !e.Until.IsZero() {
 		s += ", until " + e.Until.UTC().Format(time.RFC3339)
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
 	}
 	return s
 }
@@ -104,11 +110,11 @@ func (c *cache) oldest() time.Time {
 func (c *cache) policyStamp() string {
 	oldest := c.oldest()
 	if len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) == 0 && oldest.IsZero() {
-		return ""
+		return c.repo.quarantineStamp()
 	}
 	h := blake3.New()
 	fmt.Fprintf(h, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix())
-	return "+" + hex.EncodeToString(h.Sum(nil)[:8])
+	return "+" + hex.EncodeToString(h.Sum(nil)[:8]) + c.repo.quarantineStamp()
 }
 
 // judge decides about a file that a client asks for.
@@ -132,6 +138,9 @@ func (c *cache) permit(ctx context.Context, rec formats.Record, claimed bool) er
 	}
 	if claimed {
 		return refuse(ReasonClaimed, time.Time{})
+	}
+	if err := c.repo.inQuarantine(rec.Scope, rec.Name, path); err != nil {
+		return err
 	}
 	if c.repo.blocks(path, release) {
 		return refuse(ReasonBlocked, time.Time{})

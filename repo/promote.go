@@ -203,12 +203,16 @@ func (m *promoting) one(ctx context.Context, n record.Named, to *repository) (Co
 		m.more, m.longer = m.more+more, m.longer+longer
 	}
 	out, err := s.Records.Put(ctx, sp, n.Scope, n.Name, c.rec, func(old *record.Record) (record.Verdict, error) {
-		// Once the commit exists nothing may be added to it: this is a worker
-		// that has been overtaken.
-		if made, err := s.Records.Committed(ctx, sp, m.ID); err != nil || made {
+		verdict, err := t.conflict(to.Name+"/"+where, c.rec.Move, c.rec, old)
+		if err != nil || verdict != record.Replace {
+			return verdict, err
+		}
+		// Once the commit is made or refused nothing may be added to it: this is a
+		// worker that has been overtaken.
+		if over, err := s.Records.Decided(ctx, sp, m.ID); err != nil || over {
 			return record.Refuse, errors.Join(err, errOvertaken)
 		}
-		return t.conflict(to.Name+"/"+where, c.rec.Move, c.rec, old)
+		return verdict, nil
 	})
 	if err != nil {
 		return Copied{}, fmt.Errorf("promote %s: %w", where, err)
@@ -231,7 +235,7 @@ func (m *promoting) one(ctx context.Context, n record.Named, to *repository) (Co
 	return Copied{Artifacts: 1, Bytes: c.rec.Size}, nil
 }
 
-var errOvertaken = errors.New("repo: the promotion was committed by another worker")
+var errOvertaken = errors.New("repo: the promotion was ended by another worker")
 
 // at yields the records behind the handle at a path: the file, and what is at
 // or below the directory. What the format removes with a file belongs to it.
@@ -371,7 +375,8 @@ func (s *Service) AbandonPromotion(ctx context.Context, p Promotion) error {
 		return err
 	}
 	sp := kv.Space{Repo: to.ID, Shards: to.Shards}
-	if made, err := s.Records.Committed(ctx, sp, p.ID); err != nil || made {
+	// Refused first: a worker that others took for dead may be about to commit.
+	if made, err := s.Records.Refuse(ctx, sp, p.ID); err != nil || made {
 		return err
 	}
 	for shard := range max(1, to.Shards) {

@@ -13,6 +13,7 @@ import (
 	"granary/kv/mem"
 	"granary/repo"
 	"granary/repo/config"
+	"granary/repo/record"
 	"granary/repo/repotest"
 )
 
@@ -144,5 +145,36 @@ func TestRefusedPromotion(t *testing.T) {
 	r.Put("free", "z/other", []byte("newer"))
 	if got := string(r.Get("free", "z/other")); got != "newer" {
 		t.Errorf("written after the promotion %q", got)
+	}
+}
+
+// A worker that others took for dead commits nothing once the promotion was
+// taken back, and adds nothing to it.
+func TestPromotionIsTakenBackForGood(t *testing.T) {
+	r := repotest.New(t, repotest.Options{Formats: all.Formats})
+	src := r.Create("staging", config.Hosted, "raw", nil)
+	dst := r.Create("release", config.Hosted, "raw", nil)
+	r.Put("staging", "a/f", []byte("new"))
+	r.Put("staging", "b/f", []byte("new"))
+	r.Put("release", "a/f", []byte("old"))
+	p := repo.Promotion{ID: "p", Source: src.ID, Target: dst.ID, Paths: []string{"a/f", "b/f"}}
+	err := r.Promote(t.Context(), p, "", func(next string, _ repo.Copied) error {
+		if next != "commit" {
+			return nil
+		}
+		return r.AbandonPromotion(t.Context(), p) // by the node that took over
+	})
+	if !errors.Is(err, record.ErrRefused) {
+		t.Errorf("the late worker's commit: %v, want ErrRefused", err)
+	}
+	if err := r.Promote(t.Context(), p, "", func(string, repo.Copied) error { return nil }); err == nil {
+		t.Error("another late worker has promoted it")
+	}
+	if got := string(r.Get("release", "a/f")); got != "old" {
+		t.Errorf("a/f is %q", got)
+	}
+	r.Refused(formats.ErrNotFound, "release", "GET", "b/f", nil)
+	if err := r.AbandonPromotion(t.Context(), p); err != nil {
+		t.Errorf("taken back again: %v", err)
 	}
 }

@@ -190,8 +190,11 @@ func publicationKey(stamp, renderer string, signer formats.Signer, set formats.S
 	if signer != nil {
 		fmt.Fprintf(h, " %q", signer.Fingerprints())
 	}
-	if len(set.Architectures) > 0 || len(set.Components) > 0 || set.ValidFor > 0 || set.SQLite {
+	if len(set.Architectures) > 0 || len(set.Components) > 0 || set.ValidFor > 0 || set.SQLite || set.Zstd {
 		fmt.Fprintf(h, " %q %q %d %t", set.Architectures, set.Components, set.ValidFor, set.SQLite)
+	}
+	if set.Zstd {
+		fmt.Fprint(h, " zst")
 	}
 	if half := set.ValidFor / 2; half > 0 {
 		fmt.Fprintf(h, " %d", now.UnixNano()/int64(half))

@@ -78,11 +78,13 @@ type Service struct {
 	formats map[string]formats.Format
 	inline  int64
 	memory  *blob.Budget
+	ledgers ledgers
 	ids     *blob.Source
 	pubs    *publications
 	fills   fills
 	docs    documents
-	ages    *otter.Cache[string, time.Time] // of releases at upstreams, by repository and release
+	ages    *otter.Cache[string, time.Time]  // of releases at upstreams, by repository and release
+	names   *otter.Cache[string, knownNames] // of packages, by repository and scope
 	uploads *sessions.Store
 	rings   rings
 	pasts   pasts
@@ -127,7 +129,7 @@ func New(c Config) (*Service, error) {
 		c.CacheBytes = 16 << 20
 	}
 	s := &Service{
-		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory),
+		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory), ledgers: newLedgers(),
 		ids:   blob.NewSource(c.Now, c.Random),
 		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(),
 	}
@@ -144,6 +146,10 @@ func New(c Config) (*Service, error) {
 	s.pubs = pubs
 	if s.ages, err = otter.New(&otter.Options[string, time.Time]{MaximumSize: maxAges}); err != nil {
 		return nil, fmt.Errorf("make the cache of ages: %w", err)
+	}
+	s.names, err = otter.New(&otter.Options[string, knownNames]{MaximumWeight: maxKnown, Weigher: func(_ string, k knownNames) uint32 { return k.weight() }})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of names: %w", err)
 	}
 	s.uploads = &sessions.Store{KV: c.KV, Now: c.Now}
 	s.fills.running = map[string]*fill{}

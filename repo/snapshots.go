@@ -107,6 +107,9 @@ func (s *Service) takeSnapshot(ctx context.Context, c *config.Repository, name, 
 	if err != nil {
 		return nil, fmt.Errorf("write snapshot %s of %s: %w", name, c.Name, err)
 	}
+	if err := s.stillReaches(ctx, c, &snap); err != nil {
+		return nil, err
+	}
 	until := snap.Time()
 	if !kv.TraitsOf(s.KV).Embedded {
 		until = until.Add(clockSkew)
@@ -115,6 +118,17 @@ func (s *Service) takeSnapshot(ctx context.Context, c *config.Repository, name, 
 		return nil, fmt.Errorf("wait until snapshot %s of %s is over: %w", name, c.Name, err)
 	}
 	return &snap, nil
+}
+
+// stillReaches makes sure that no history which a snapshot needs went before it
+// was there to keep it: who takes it may have been stopped for long between the
+// choice of its time and the write. Then it is removed, and to be taken again.
+func (s *Service) stillReaches(ctx context.Context, c *config.Repository, snap *Snapshot) error {
+	err := s.reaches(ctx, c, snap.Time(), nil, 0)
+	if !errors.Is(err, formats.ErrNotFound) {
+		return err
+	}
+	return errors.Join(fmt.Errorf("%w: snapshot %q of %s was written too late", ErrNotWritable, snap.Name, c.Name), s.dropSnapshot(ctx, c, snap.Name))
 }
 
 // pinGroups writes down what a group is made of.

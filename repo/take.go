@@ -26,6 +26,10 @@ func (c *cache) locate(ctx context.Context, op formats.Op) (upstream.Request, di
 	if err != nil {
 		return req, op.Sum, err
 	}
+	if l, ok := c.repo.format.(formats.Ledger); ok && l.Entered(op) {
+		sums, err := c.entered(ctx, l, op)
+		return req, sums, err
+	}
 	p, ok := c.repo.format.(formats.Promiser)
 	if !ok || c.repo.parser == nil || !p.Promised(op) {
 		return req, op.Sum, nil

@@ -104,7 +104,7 @@ func (t *tx) Record(ctx context.Context, scope, name string) (formats.Record, er
 }
 
 func (t *tx) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
-	return t.hosted.Records(ctx, scope)
+	return t.hosted.all(ctx, scope, "")
 }
 
 func (t *tx) Settings() formats.Settings { return t.repo.settings() }

@@ -95,6 +95,8 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	return c.documentContent(op, path, d), nil
 }
 
+// documentContent makes an upstream's document ready to be sent; path is where the
+// upstream has it.
 func (c *cache) documentContent(op formats.Op, path string, d *document) *formats.Content {
 	content := &formats.Content{
 		Record: formats.Record{

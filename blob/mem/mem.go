@@ -10,7 +10,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/crc64"
+	"hash/crc32"
 	"io"
 	"iter"
 	"maps"
@@ -67,13 +67,13 @@ type Store struct {
 
 type object struct {
 	data     []byte
-	crc      uint64
+	crc      uint32
 	modified time.Time
 }
 
 var _ blob.Store = (*Store)(nil)
 
-var table = crc64.MakeTable(crc64.ECMA)
+var table = crc32.MakeTable(crc32.Castagnoli)
 
 // New returns an empty store.
 func New(cfg Config) *Store {
@@ -114,7 +114,7 @@ func (s *Store) Check() {
 }
 
 func (s *Store) verify(id blob.ID, o object) {
-	if crc64.Checksum(o.data, table) != o.crc {
+	if crc32.Checksum(o.data, table) != o.crc {
 		s.cfg.Report("blob/mem: the bytes of %s were changed", id)
 	}
 }

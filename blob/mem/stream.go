@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/crc64"
+	"hash/crc32"
 	"slices"
 	"sync"
 
@@ -77,7 +77,7 @@ func (w *writer) Commit(ctx context.Context) error {
 			return blob.ErrNoSpace
 		}
 		data := slices.Clip(w.data)
-		w.s.blobs[w.id] = object{data, crc64.Checksum(data, table), w.s.cfg.Now()}
+		w.s.blobs[w.id] = object{data, crc32.Checksum(data, table), w.s.cfg.Now()}
 		w.s.used += n
 		return nil
 	})

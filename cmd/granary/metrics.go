@@ -13,6 +13,7 @@ import (
 
 	"granary/blob"
 	blobmeter "granary/blob/meter"
+	"granary/cluster/task"
 	kvmeter "granary/kv/meter"
 	"granary/repo/config"
 	"granary/telemetry"
@@ -25,6 +26,7 @@ type instruments struct {
 	repositories *telemetry.Repositories
 	background   *telemetry.Background
 	collections  *telemetry.Collections
+	tasks        *telemetry.Tasks // of the kinds that openTasks makes
 }
 
 func (n *node) newInstruments() *instruments {
@@ -44,7 +46,7 @@ func (n *node) newInstruments() *instruments {
 func (n *node) register(m *telemetry.Metrics) error {
 	usages := telemetry.NewUsages(n.usages, func(err error) { n.log.Warn("count artifacts for metrics", "error", err) }, wallClock)
 	i := n.instruments
-	for _, c := range []prometheus.Collector{i.kv, i.blobs, i.repositories, i.background, i.collections, usages} {
+	for _, c := range []prometheus.Collector{i.kv, i.blobs, i.repositories, i.background, i.collections, i.tasks, usages} {
 		if err := m.Registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
@@ -74,6 +76,21 @@ const (
 	usageTime   = 10 * time.Second // for all repositories together
 	usageAtOnce = 8
 )
+
+// taskMetrics counts tasks.
+type taskMetrics struct{ *telemetry.Tasks }
+
+func (m taskMetrics) Over(kind string, status task.Status, took time.Duration) {
+	m.Tasks.Over(kind, string(status), took)
+}
+
+func newTaskMetrics(kinds []task.Kind) *telemetry.Tasks {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.Name())
+	}
+	return telemetry.NewTasks(names, task.Outcomes, []string{string(task.Completed), string(task.Failed), string(task.Cancelled)})
+}
 
 // usages reads what repositories hold. Groups hold nothing of their own.
 func (n *node) usages() ([]telemetry.Usage, error) {

@@ -173,29 +173,52 @@ func (n *node) grace() time.Duration {
 }
 
 // prepare makes on a first start what every server has, and what the
-// configuration lists.
+// configuration lists. A first start that was cut off, or refused, is taken up
+// again by the next one.
 func (n *node) prepare(ctx context.Context) (err error) {
 	fresh := len(n.registry.Stores()) == 0 && len(n.registry.Repositories()) == 0
+	first := firstStart{n.kv}
+	if fresh {
+		err = first.begin(ctx)
+	} else {
+		fresh, err = first.begun(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	if n.first, err = n.auth.Bootstrap(ctx); err != nil {
 		return err
 	}
 	if !fresh {
 		return nil
 	}
-	if kv.TraitsOf(n.kv).Embedded {
-		root, err := filepath.Abs(filepath.Join(n.config.Data, "blobs"))
-		if err != nil {
-			return fmt.Errorf("data folder: %w", err)
-		}
-		_, err = n.registry.CreateStore(ctx, "default", func(s *config.Store) error {
-			s.Type, s.Root, s.Sync, s.IOSize = config.File, root, true, 1024
-			return nil
-		})
-		if err != nil && !errors.Is(err, config.ErrExists) {
-			return fmt.Errorf("create the store default: %w", err)
+	d := n.config.firstDocument()
+	if kv.TraitsOf(n.kv).Embedded && !hasStore(d, defaultStore) {
+		if err := n.makeDefaultStore(ctx); err != nil {
+			return err
 		}
 	}
-	return n.initialize(ctx)
+	if err := n.initialize(ctx, d); err != nil {
+		return err
+	}
+	return first.end(ctx)
+}
+
+const defaultStore = "default"
+
+func (n *node) makeDefaultStore(ctx context.Context) error {
+	root, err := filepath.Abs(filepath.Join(n.config.Data, "blobs"))
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	_, err = n.registry.CreateStore(ctx, defaultStore, func(s *config.Store) error {
+		s.Type, s.Root, s.Sync, s.IOSize = config.File, root, true, 1024
+		return nil
+	})
+	if err != nil && !errors.Is(err, config.ErrExists) {
+		return fmt.Errorf("create the store %s: %w", defaultStore, err)
+	}
+	return nil
 }
 
 // background runs what a node does by itself until close.

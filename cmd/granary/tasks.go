@@ -13,8 +13,10 @@ import (
 // openTasks prepares the work that nodes share.
 func (n *node) openTasks() (err error) {
 	n.openCollector()
+	kinds := n.kinds()
+	n.instruments.tasks = newTaskMetrics(kinds)
 	n.tasks, err = task.New(task.Config{
-		KV: n.kv, Members: n.member, Kinds: n.kinds(), Schedule: n.periodic(), Now: wallClock, Log: n.log,
+		KV: n.kv, Members: n.member, Kinds: kinds, Observer: taskMetrics{n.instruments.tasks}, Schedule: n.periodic(), Now: wallClock, Log: n.log,
 		Retention: func() time.Duration { return time.Duration(n.registry.Settings().TaskRetention) * time.Second },
 	})
 	return err

@@ -75,6 +75,7 @@ func Views(t *testing.T, s Sample) {
 	t.Run("as it was", s.asItWas)
 	t.Run("policies", s.policies)
 	t.Run("bytes gone bad", s.goneBad)
+	t.Run("quarantine", s.quarantined)
 }
 
 func (s Sample) rig(t *testing.T, o repotest.Options) *repotest.Rig {

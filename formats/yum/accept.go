@@ -30,8 +30,17 @@ type uploaded struct {
 	formats.Blob
 }
 
-// Accept publishes packages where their path or form says; removes one.
+// Accept publishes packages where their path or form says, or removes one;
+// replaces or removes comps and its like; makes or drops a snapshot.
 func (f *Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx formats.Tx) error {
+	switch op.Label {
+	case labelExtra:
+		return acceptExtra(ctx, op, up, tx)
+	case labelSnapshot:
+		return snapshot(ctx, up, tx)
+	case labelDrop:
+		return dropSnapshot(ctx, op, tx)
+	}
 	if op.Kind == formats.Delete {
 		return removePackage(ctx, op, tx)
 	}
@@ -162,10 +171,13 @@ func (f *uploaded) checkPlace(dir string) error {
 	if !isPackage(f.name) {
 		return formats.BadRequest("%.100q is no name for a package: it must end in .rpm", f.name)
 	}
+	if err := formats.CheckSegment(f.name); err != nil {
+		return err
+	}
 	if err := formats.CheckPath(formats.Join(dir, f.name)); err != nil {
 		return err
 	}
-	if inRepodata(p) || strings.HasPrefix(f.name, ":") || strings.HasPrefix(dir, keys) {
+	if inRepodata(p) || strings.HasPrefix(f.name, ":") || strings.HasPrefix(dir, keys) || strings.HasPrefix(dir+"/", snapshots+"/") {
 		return formats.BadRequest("no package can lie at %.200q", p)
 	}
 	return nil
@@ -260,7 +272,7 @@ func (b *batch) look(ctx context.Context, file formats.Record, s stored, may fun
 	for _, name := range s.names() {
 		kept[scopeOf(s.Root)+" "+name] = true
 	}
-	names, err := was.listing(ctx, file.Key(), tx)
+	names, err := was.listing(ctx, scopeOf(was.Root), file.Key(), tx)
 	for _, name := range names {
 		if scope := scopeOf(was.Root); !kept[scope+" "+name] {
 			b.deletes = append(b.deletes, [2]string{scope, name})
@@ -269,10 +281,10 @@ func (b *batch) look(ctx context.Context, file formats.Record, s stored, may fun
 	return err
 }
 
-// listing returns the names of the pointers that list the package at a path,
-// none if the same package at another path took its place.
-func (s *stored) listing(ctx context.Context, path string, tx formats.Tx) ([]string, error) {
-	rec, err := tx.Record(ctx, scopeOf(s.Root), s.Name)
+// listing returns the names of the pointers in a scope that list the package at
+// a path, none if the same package at another path took its place.
+func (s *stored) listing(ctx context.Context, scope, path string, tx formats.Tx) ([]string, error) {
+	rec, err := tx.Record(ctx, scope, s.Name)
 	if errors.Is(err, formats.ErrNotFound) {
 		return s.names(), nil // a deletion may have ended half way
 	}
@@ -332,22 +344,33 @@ func removePackage(ctx context.Context, op formats.Op, tx formats.Tx) error {
 	if err != nil {
 		return err
 	}
-	if s != nil {
-		names, err := s.listing(ctx, op.Key(), tx)
+	if s == nil {
+		tx.Delete(op.Scope, op.Name)
+		return nil
+	}
+	scopes := []string{scopeOf(s.Root)}
+	for rec, err := range tx.Records(ctx, snapshots) {
+		if err != nil {
+			return fmt.Errorf("look up snapshots: %w", err)
+		}
+		scopes = append(scopes, snapshotScope(strings.TrimPrefix(rec.Name, ":")))
+	}
+	for _, scope := range scopes {
+		names, err := s.listing(ctx, scope, op.Key(), tx)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			tx.Delete(scopeOf(s.Root), name)
+			tx.Delete(scope, name)
 		}
 	}
 	tx.Delete(op.Scope, op.Name)
 	return nil
 }
 
-// Answer says 200 to a form, 201 with an empty body to a PUT.
-func (*Format) Answer(w http.ResponseWriter, r *http.Request, _ formats.Op, records []formats.Record) bool {
-	if r.Method != http.MethodPost {
+// Answer says 200 to a form, 201 with an empty body to a PUT or a snapshot.
+func (*Format) Answer(w http.ResponseWriter, r *http.Request, op formats.Op, records []formats.Record) bool {
+	if r.Method != http.MethodPost || op.Label == labelSnapshot {
 		w.WriteHeader(http.StatusCreated)
 		return true
 	}

@@ -119,8 +119,43 @@ func parseAll(ctx context.Context, scope string, src formats.Source) ([]formats.
 	if err != nil {
 		return nil, err
 	}
+	parts, err := parseExtras(ctx, scope, list, src)
+	if err != nil {
+		return nil, err
+	}
+	recs = append(recs, parts...)
 	slices.SortStableFunc(recs, func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(recs, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
+}
+
+// parseExtras reads comps and its like of an upstream.
+func parseExtras(ctx context.Context, scope string, list []upstreamData, src formats.Source) ([]formats.Record, error) {
+	c, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	var out []formats.Record
+	for _, x := range extras {
+		at := slices.IndexFunc(list, func(d upstreamData) bool { return slices.Contains(x.kinds, d.Kind) })
+		if at < 0 {
+			continue
+		}
+		o, err := open(ctx, scope, list[at], src)
+		if err != nil {
+			return nil, err
+		}
+		recs, err := x.parts(o, c)
+		o.Close()
+		if err != nil {
+			return nil, o.wrong(err)
+		}
+		for _, rec := range recs {
+			rec.Scope = scope
+			out = append(out, rec)
+		}
+	}
+	return out, nil
 }
 
 // find returns the entry of a kind.

@@ -24,7 +24,7 @@ import (
 func (*Format) Renderer() string { return "yum1" }
 
 // Render writes all metadata of a root, or what only the keys are needed for.
-func (f *Format) Render(_ context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
+func (f *Format) Render(ctx context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
 	if scope == keys {
 		for _, err := range recs {
 			if err != nil {
@@ -46,7 +46,7 @@ func (f *Format) Render(_ context.Context, scope string, recs iter.Seq2[formats.
 			return err
 		}
 	}
-	return m.finish()
+	return m.finish(ctx)
 }
 
 func writeKey(pub formats.Pub) error {
@@ -84,6 +84,7 @@ type metadata struct {
 
 	primary, filelists, other collected
 	packages                  int
+	extras                    map[*extra]*collected
 
 	list []data // of repomd.xml
 }
@@ -93,9 +94,9 @@ func newMetadata(root string, now time.Time, pub formats.Pub) (*metadata, error)
 	if err != nil {
 		return nil, err
 	}
-	m := &metadata{root: root, now: now.UTC(), pub: pub, codec: c}
-	for _, part := range []*collected{&m.primary, &m.filelists, &m.other} {
-		if err := part.begin(pub); err != nil {
+	m := &metadata{root: root, now: now.UTC(), pub: pub, codec: c, extras: map[*extra]*collected{}}
+	for _, part := range m.parts() {
+		if err := part.from.begin(pub); err != nil {
 			m.close()
 			return nil, err
 		}
@@ -105,7 +106,10 @@ func newMetadata(root string, now time.Time, pub formats.Pub) (*metadata, error)
 
 func (m *metadata) close() {
 	m.codec.close()
-	for _, part := range []*collected{&m.primary, &m.filelists, &m.other} {
+	for _, part := range m.parts() {
+		part.from.close()
+	}
+	for _, part := range m.extras {
 		part.close()
 	}
 }
@@ -172,14 +176,65 @@ func (r *collectedReader) Close() error {
 
 // add takes a record.
 func (m *metadata) add(rec formats.Record) error {
-	if rec.Name == rootMark {
-		return nil
+	if strings.HasPrefix(rec.Name, ":") {
+		return nil // a mark
+	}
+	if x := partOf(rec.Name); x != nil {
+		return m.addPart(x, rec)
 	}
 	done, err := m.gathered.add(rec)
 	if err != nil || !done {
 		return err
 	}
 	return m.addPackage()
+}
+
+// addPart takes a part of comps or its like.
+func (m *metadata) addPart(x *extra, rec formats.Record) error {
+	to := m.extras[x]
+	if to == nil {
+		to = &collected{}
+		m.extras[x] = to
+		if err := to.begin(m.pub); err != nil {
+			return err
+		}
+	}
+	var err error
+	if m.plain, err = m.codec.dec.DecodeAll(rec.Meta, m.plain[:0]); err != nil {
+		return fmt.Errorf("%w: %s: %w", formats.ErrCorrupt, rec.Key(), err)
+	}
+	_, err = to.z.Write(m.plain)
+	return err
+}
+
+// writeExtras writes comps and its like.
+func (m *metadata) writeExtras() error {
+	for _, x := range extras {
+		from := m.extras[x]
+		if from == nil {
+			continue
+		}
+		if err := from.end(); err != nil {
+			return err
+		}
+		write := func(w io.Writer) error { return framed(w, x.head, from, x.tail) }
+		if plain := x.kinds[1:]; len(plain) > 0 {
+			w, err := m.pub.Create(x.file, typeXML)
+			if err != nil {
+				return err
+			}
+			if err := write(w); err != nil {
+				return err
+			}
+			if err := m.listed(data{kind: plain[0], path: x.file}); err != nil {
+				return err
+			}
+		}
+		if err := m.compressed(x.kinds[0], x.file, write); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *metadata) addPackage() error {
@@ -217,11 +272,10 @@ func relative(root, p string) string {
 
 // data is an entry of repomd.xml.
 type data struct {
-	kind, path     string
-	doc            formats.Document
-	openSum        string // of what the document is when it is not compressed; "" for one that is not
-	openSize       int64
-	databaseFormat bool
+	kind, path string
+	doc        formats.Document
+	openSum    string // of what the document is when it is not compressed; "" for one that is not
+	openSize   int64
 }
 
 // The beginnings and ends of the three documents.
@@ -233,16 +287,25 @@ var frames = map[string][2]string{
 	"other":     {`<otherdata xmlns="http://linux.duke.edu/metadata/other" packages="%d">`, "</otherdata>"},
 }
 
+// part is one of the three documents: its kind, its middle, and where it stands
+// in the list.
+type part struct {
+	kind string
+	from *collected
+	at   int
+}
+
+func (m *metadata) parts() []part {
+	return []part{{"primary", &m.primary, 0}, {"filelists", &m.filelists, 1}, {"other", &m.other, 2}}
+}
+
 // finish writes the documents, and last the one that lists them: whoever reads
 // it finds everything.
-func (m *metadata) finish() error {
+func (m *metadata) finish(ctx context.Context) error {
 	if err := m.gathered.end(); err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		kind string
-		from *collected
-	}{{"primary", &m.primary}, {"filelists", &m.filelists}, {"other", &m.other}} {
+	for _, part := range m.parts() {
 		if err := part.from.end(); err != nil {
 			return err
 		}
@@ -253,6 +316,16 @@ func (m *metadata) finish() error {
 		if err != nil {
 			return err
 		}
+	}
+	if m.pub.Settings().SQLite {
+		for _, part := range m.parts() {
+			if err := m.database(ctx, part.kind, part.from, m.list[part.at]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := m.writeExtras(); err != nil {
+		return err
 	}
 	return m.entry()
 }
@@ -275,12 +348,14 @@ func framed(w io.Writer, head string, middle *collected, tail string) error {
 
 // compressed writes a document in the compressed form and lists it.
 func (m *metadata) compressed(kind, name string, write func(io.Writer) error) error {
-	name += ".gz"
-	out, err := m.pub.Create(name, "application/gzip")
+	out, name, err := m.create(name)
 	if err != nil {
 		return err
 	}
-	z := gzip.NewWriter(out)
+	z, err := m.compressor(out)
+	if err != nil {
+		return fmt.Errorf("compress %s: %w", name, err)
+	}
 	plain := &measured{w: bufio.NewWriterSize(z, 64<<10)}
 	hashed := sha256.New()
 	if err := write(io.MultiWriter(plain, hashed)); err != nil {
@@ -293,6 +368,23 @@ func (m *metadata) compressed(kind, name string, write func(io.Writer) error) er
 		return err
 	}
 	return m.listed(data{kind: kind, path: name, openSum: hex.EncodeToString(hashed.Sum(nil)), openSize: plain.n})
+}
+
+// create begins a document in the compressed form that the settings say.
+func (m *metadata) create(name string) (io.Writer, string, error) {
+	name, mediaType := name+".gz", "application/gzip"
+	if m.pub.Settings().Zstd {
+		name, mediaType = strings.TrimSuffix(name, ".gz")+".zst", "application/zstd"
+	}
+	w, err := m.pub.Create(name, mediaType)
+	return w, name, err
+}
+
+func (m *metadata) compressor(w io.Writer) (io.WriteCloser, error) {
+	if m.pub.Settings().Zstd {
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	}
+	return gzip.NewWriter(w), nil
 }
 
 // measured counts what passes.
@@ -363,8 +455,8 @@ func (m *metadata) repomd() string {
 		if d.openSum != "" {
 			b.element("open-size", strconv.FormatInt(d.openSize, 10))
 		}
-		if d.databaseFormat {
-			b.element("database_version", "10")
+		if strings.HasSuffix(d.kind, "_db") {
+			b.element("database_version", databaseVersion)
 		}
 		b.raw("</data>\n")
 	}

@@ -33,6 +33,8 @@ var (
 	_ formats.ComponentUploader = (*Format)(nil)
 	_ formats.Caller            = (*Format)(nil)
 	_ formats.Companion         = (*Format)(nil)
+	_ formats.Mirrored          = (*Format)(nil)
+	_ formats.Substituter       = (*Format)(nil)
 )
 
 // New returns the format; now dates metadata.
@@ -53,6 +55,9 @@ const (
 	labelFile     = "file"
 	labelUpload   = "upload"
 	labelRepoFile = "repo file"
+	labelExtra    = "extra metadata"
+	labelSnapshot = "snapshot"
+	labelDrop     = "drop snapshot"
 )
 
 // Scopes and documents.
@@ -82,7 +87,7 @@ func (*Format) Route(req formats.Req) (formats.Op, bool) {
 	case http.MethodPut, http.MethodPost:
 		return routeWrite(req)
 	case http.MethodDelete:
-		return routeFile(formats.Delete, req.Path)
+		return routeDelete(req.Path)
 	}
 	return formats.Op{}, false
 }
@@ -149,9 +154,41 @@ func inRepodata(p string) bool {
 // "upload" or the root with a form, and a PUT of a package where it is to lie.
 func routeWrite(req formats.Req) (formats.Op, bool) {
 	op := formats.Op{Kind: formats.Write, Label: labelUpload}
-	if req.Method == http.MethodPost {
+	switch {
+	case req.Method == http.MethodPost && req.Path == snapshots:
+		op.Label = labelSnapshot
+		return op, true
+	case req.Method == http.MethodPost:
 		return op, req.Path == "" || req.Path == "upload"
+	case req.Slash:
+		return formats.Op{}, false
 	}
-	op, ok := routeFile(formats.Write, req.Path)
-	return op, ok && !req.Slash
+	if op, ok := routeExtra(formats.Write, req.Path); ok {
+		return op, true
+	}
+	return routeFile(formats.Write, req.Path)
+}
+
+// routeExtra is comps.xml and its like, in a root or in its repodata/.
+func routeExtra(kind formats.Kind, p string) (formats.Op, bool) {
+	name, root := path.Base(p), dirOf(p)
+	if path.Base(root) == repodata {
+		root = dirOf(root)
+	}
+	if extraOf(name) == nil || inRepodata(root+"/") {
+		return formats.Op{}, false
+	}
+	return formats.Op{Kind: kind, Label: labelExtra, Scope: scopeOf(root), Name: name}, true
+}
+
+// routeDelete takes a package, which leaves the metadata too, what was uploaded
+// as metadata, or a snapshot, whose packages stay.
+func routeDelete(p string) (formats.Op, bool) {
+	if op, ok := routeExtra(formats.Delete, p); ok {
+		return op, true
+	}
+	if dir, name := dirOf(p), path.Base(p); dir == snapshots && snapshotName.MatchString(name) && !isPackage(name) {
+		return formats.Op{Kind: formats.Delete, Label: labelDrop, Scope: snapshots, Name: ":" + name}, true
+	}
+	return routeFile(formats.Delete, p)
 }

@@ -36,6 +36,7 @@ type Backup struct {
 	OIDCConfig   *OIDC              `json:"oidc_config" doc:"With the client secret; null: no provider is trusted."`
 	Tokens       []BackupToken      `json:"tokens" nullable:"false"`
 	SigningKeys  []BackupSigning    `json:"signing_keys" nullable:"false"`
+	Quarantine   []BackupQuarantine `json:"quarantine" nullable:"false"`
 }
 
 // BackupStore is a store with its secret.
@@ -49,6 +50,12 @@ type BackupRepository struct {
 	*Repository
 	// UpstreamAuth hides the masked one.
 	UpstreamAuth *BackupUpstreamAuth `json:"upstream_auth"`
+}
+
+// BackupQuarantine is what of a repository is in quarantine.
+type BackupQuarantine struct {
+	Repository string        `json:"repository"`
+	Items      []Quarantined `json:"items" nullable:"false"`
 }
 
 // BackupUpstreamAuth is what a cache tells its upstream.
@@ -105,7 +112,7 @@ func (a *api) makeBackup(ctx context.Context, x *exchange.Exchange, _ *backingUp
 	now := time.Now().UTC()
 	b := &Backup{
 		Version: backupVersion, CreatedAt: Timestamp(now), Webhooks: []BackupWebhook{}, Stores: []BackupStore{}, Repositories: []BackupRepository{}, Roles: []Role{},
-		Tokens: []BackupToken{}, SigningKeys: []BackupSigning{},
+		Tokens: []BackupToken{}, SigningKeys: []BackupSigning{}, Quarantine: []BackupQuarantine{},
 	}
 	w := backupWriter{api: a, omit: omit}
 	if passphrase := x.Request().Header.Get(passphraseHeader); passphrase != "" && !omit {
@@ -169,6 +176,9 @@ func (w *backupWriter) fill(ctx context.Context, b *Backup) (err error) {
 			}
 		}
 		b.Repositories = append(b.Repositories, r)
+		if len(c.Quarantine) > 0 {
+			b.Quarantine = append(b.Quarantine, BackupQuarantine{c.Name, showQuarantine(c.Quarantine)})
+		}
 	}
 	for _, r := range a.Auth.Roles() {
 		b.Roles = append(b.Roles, showRole(r))

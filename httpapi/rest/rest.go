@@ -117,6 +117,7 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.artifacts()
 	a.snapshots()
 	a.signingKeys()
+	a.quarantine()
 	a.stores()
 	a.explain()
 	a.settings()

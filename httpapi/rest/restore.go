@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"granary/auth"
 	"granary/formats"
@@ -31,6 +32,7 @@ type RestoreRequest struct {
 	OIDCConfig   optional[OIDCRequest]            `json:"oidc_config,omitempty"`
 	Tokens       optional[[]RestoreToken]         `json:"tokens,omitempty"`
 	SigningKeys  optional[[]RestoreSigning]       `json:"signing_keys,omitempty"`
+	Quarantine   optional[[]RestoreQuarantine]    `json:"quarantine,omitempty"`
 }
 
 // RestoreUser is a user of a backup.
@@ -42,6 +44,20 @@ type RestoreUser struct {
 	Subject            optional[string]   `json:"subject,omitempty"`
 	PasswordHash       optional[string]   `json:"password_hash,omitempty"`
 	TokenSecret        optional[string]   `json:"token_secret,omitempty"`
+}
+
+// RestoreQuarantine is what of a repository is in quarantine.
+type RestoreQuarantine struct {
+	Repository string               `json:"repository"`
+	Items      []RestoreQuarantined `json:"items" nullable:"false"`
+}
+
+// RestoreQuarantined is an entry of a quarantine.
+type RestoreQuarantined struct {
+	Item      string              `json:"item"`
+	Reason    string              `json:"reason"`
+	CreatedBy optional[string]    `json:"created_by,omitempty"`
+	CreatedAt optional[time.Time] `json:"created_at,omitempty"`
 }
 
 // RestoreResult counts what was put in force, or in a dry run would be.
@@ -113,6 +129,8 @@ type restorePlan struct {
 	settings *SettingsRequest
 	signing  []restoredSigning
 
+	quarantine map[string][]config.Quarantined // by the repository's name
+
 	known config.Known
 	names map[string]string // of repositories, to ids, which are made up for new ones
 }
@@ -125,7 +143,7 @@ func (a *api) plan(ctx context.Context, in *RestoreRequest, passphrase string) (
 	if err := a.Registry.Load(ctx); err != nil {
 		return nil, err
 	}
-	p := &restorePlan{api: a, stores: in.Stores, webhooks: in.Webhooks.value, settings: &in.Settings, names: map[string]string{}}
+	p := &restorePlan{api: a, stores: in.Stores, webhooks: in.Webhooks.value, settings: &in.Settings, names: map[string]string{}, quarantine: map[string][]config.Quarantined{}}
 	now := a.Registry.Known()
 	p.known = config.Known{Formats: now.Formats, Stores: map[string]*config.Store{}, Repositories: map[string]*config.Repository{}}
 	for _, s := range a.Registry.Stores() {
@@ -146,6 +164,11 @@ func (a *api) plan(ctx context.Context, in *RestoreRequest, passphrase string) (
 	for i := range p.repositories {
 		if err := p.repository(&p.repositories[i]); err != nil {
 			return nil, within("repositories."+p.repositories[i].Name, err)
+		}
+	}
+	for i, q := range in.Quarantine.value {
+		if err := p.addQuarantine(&q); err != nil {
+			return nil, within(fmt.Sprintf("quarantine[%d]", i), err)
 		}
 	}
 	for i, h := range p.webhooks {
@@ -280,6 +303,27 @@ func (p *restorePlan) repository(in *CreateRepositoryRequest) error {
 	return r.Validate(p.known)
 }
 
+// addQuarantine adds what is put away in a repository of the document, or of
+// here, to what is already.
+func (p *restorePlan) addQuarantine(in *RestoreQuarantine) error {
+	r := p.known.Repositories[p.names[in.Repository]]
+	if r == nil || p.quarantine[in.Repository] != nil {
+		return &config.FieldError{Field: "repository", Message: "must be a repository, and be there once"}
+	}
+	next := *r
+	next.Quarantine = []config.Quarantined{}
+	for _, q := range in.Items {
+		next.Quarantine = append(next.Quarantine, config.Quarantined{Item: q.Item, Reason: q.Reason, By: q.CreatedBy.value, At: q.CreatedAt.value})
+	}
+	for _, q := range r.Quarantine {
+		if !slices.ContainsFunc(next.Quarantine, func(o config.Quarantined) bool { return o.Item == q.Item }) {
+			next.Quarantine = append(next.Quarantine, q)
+		}
+	}
+	p.quarantine[in.Repository] = next.Quarantine
+	return next.Validate(p.known)
+}
+
 func (p *restorePlan) judgeSettings() error {
 	in := *p.settings
 	docker := in.DefaultDockerRepo.value
@@ -318,6 +362,11 @@ func (p *restorePlan) write(ctx context.Context) error {
 	for _, in := range p.repositories {
 		if err := p.writeRepository(ctx, &in); err != nil {
 			return fmt.Errorf("restore repository %s: %w", in.Name, err)
+		}
+	}
+	for name, items := range p.quarantine {
+		if _, err := a.Registry.UpdateRepository(ctx, name, func(r *config.Repository) error { r.Quarantine = items; return nil }); err != nil {
+			return fmt.Errorf("restore the quarantine of %s: %w", name, err)
 		}
 	}
 	for _, r := range p.Roles {

@@ -39,6 +39,9 @@ type Options struct {
 	Pause    float64       // calls that wait before they are carried out…
 	MaxPause time.Duration // …for at most this
 
+	// Prompt says which conditional writes do not land late; nil: all may.
+	Prompt func(key kv.Key, old kv.Version) bool
+
 	// Now is the clock of Lag and Delay; nil: the system's.
 	Now func() time.Time
 	// Sleep waits, or returns the context's error; nil: on a timer.
@@ -165,7 +168,7 @@ func (s *Store) Put(ctx context.Context, item kv.Item) error {
 // PutIf implements [kv.Store].
 func (s *Store) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
 	item.Value = append([]byte(nil), item.Value...) // a late write must not see later changes
-	return s.write(ctx, kv.CheckWrite(item), []kv.Key{item.Key}, true, func(ctx context.Context) error {
+	return s.write(ctx, kv.CheckWrite(item), []kv.Key{item.Key}, s.tardy(item.Key, old), func(ctx context.Context) error {
 		return s.inner.PutIf(ctx, item, old)
 	})
 }
@@ -173,7 +176,7 @@ func (s *Store) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
 // PutIfLazy implements [kv.LazyPutter].
 func (s *Store) PutIfLazy(ctx context.Context, item kv.Item, old kv.Version) error {
 	item.Value = append([]byte(nil), item.Value...)
-	return s.write(ctx, kv.CheckWrite(item), []kv.Key{item.Key}, true, func(ctx context.Context) error {
+	return s.write(ctx, kv.CheckWrite(item), []kv.Key{item.Key}, s.tardy(item.Key, old), func(ctx context.Context) error {
 		return kv.PutIfLazy(ctx, s.inner, item, old)
 	})
 }
@@ -191,7 +194,7 @@ func (s *Store) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error 
 	if old == "" {
 		invalid = kv.ErrInvalid
 	}
-	return s.write(ctx, invalid, []kv.Key{key}, true, func(ctx context.Context) error {
+	return s.write(ctx, invalid, []kv.Key{key}, s.tardy(key, old), func(ctx context.Context) error {
 		return s.inner.DeleteIf(ctx, key, old)
 	})
 }

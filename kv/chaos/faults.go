@@ -31,8 +31,8 @@ func (s *Store) begin(ctx context.Context) error {
 }
 
 // write carries a write out, or pretends to. Writes that are invalid fail as
-// they would without chaos.
-func (s *Store) write(ctx context.Context, invalid error, keys []kv.Key, conditional bool, do func(context.Context) error) error {
+// they would without chaos; tardy ones may land late.
+func (s *Store) write(ctx context.Context, invalid error, keys []kv.Key, tardy bool, do func(context.Context) error) error {
 	if invalid != nil {
 		return do(ctx)
 	}
@@ -40,7 +40,7 @@ func (s *Store) write(ctx context.Context, invalid error, keys []kv.Key, conditi
 		return err
 	}
 	switch {
-	case conditional && s.roll(s.options.Late):
+	case tardy && s.roll(s.options.Late):
 		later := lateWrite{s.options.Now().Add(s.upTo(s.options.Delay)), keys[0], do}
 		if s.roll(0.5) { // done now, and by a duplicate later
 			err := s.apply(ctx, keys, do)
@@ -56,6 +56,11 @@ func (s *Store) write(ctx context.Context, invalid error, keys []kv.Key, conditi
 		return lost(keys)
 	}
 	return s.apply(ctx, keys, do)
+}
+
+// tardy tells whether a conditional write may land late.
+func (s *Store) tardy(key kv.Key, old kv.Version) bool {
+	return s.options.Prompt == nil || !s.options.Prompt(key, old)
 }
 
 func lost(keys []kv.Key) error {

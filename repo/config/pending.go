@@ -8,13 +8,34 @@ import (
 
 // Publish ends the making of a pending repository: from now on it is found by
 // its name, on every node when this returns. Doing it again changes nothing.
-// ErrNotFound: it was deleted.
+// ErrNotFound: it was deleted, or is about to be.
 func (r *Registry) Publish(ctx context.Context, id string) (*Repository, error) {
-	return r.alter(ctx, id, func(repo *Repository) bool {
-		was := repo.Pending
-		repo.Pending = false
-		return was
+	repo, err := r.alter(ctx, id, func(repo *Repository) bool {
+		publish := repo.Pending && !repo.Abandoned
+		if publish {
+			repo.Pending = false
+		}
+		return publish
 	})
+	if err == nil && repo.Abandoned {
+		return nil, notFound("repository", id)
+	}
+	return repo, err
+}
+
+// Abandon deletes a repository unless it was published. Who publishes it from
+// now on, such as a worker that others took for dead, hears ErrNotFound.
+func (r *Registry) Abandon(ctx context.Context, id string) error {
+	repo, err := r.alter(ctx, id, func(repo *Repository) bool {
+		abandon := repo.Pending && !repo.Abandoned
+		repo.Abandoned = repo.Pending
+		return abandon
+	})
+	if err != nil || !repo.Abandoned {
+		return err
+	}
+	_, err = r.DeleteRepository(ctx, repo.Name)
+	return err
 }
 
 // SetStore says where the blobs of a repository are put from now on, on every

@@ -22,18 +22,62 @@ const maxCommits = 1 << 12
 type commit struct {
 	kv.Extra `cbor:"-"`
 
-	Time int64 `cbor:"1,keyasint,omitempty"` // Unix ns
+	Time int64 `cbor:"1,keyasint,omitempty"` // Unix ns; 0 of one that is refused
+	// Refused: it will never be made.
+	Refused bool `cbor:"2,keyasint,omitempty"`
 }
 
+// ErrRefused is returned for a commit that was refused before it was made.
+var ErrRefused = errors.New("record: the commit was refused")
+
 // Commit makes all records that name id visible at once, from now on. Doing it
-// again changes nothing.
+// again changes nothing. ErrRefused: [Store.Refuse] came first.
 func (s *Store) Commit(ctx context.Context, sp kv.Space, id string) error {
 	key := sp.Commit(id)
 	table := kv.Table[commit]{Store: s.kv}
-	if _, err := table.Create(ctx, key, commit{Time: s.now().UnixNano()}); err != nil && !errors.Is(err, kv.ErrConflict) {
+	_, err := table.Create(ctx, key, commit{Time: s.now().UnixNano()})
+	if errors.Is(err, kv.ErrConflict) {
+		var there commit
+		if there, _, err = table.Get(ctx, key, kv.Consistent); err == nil && there.Refused {
+			err = ErrRefused
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("write commit %v: %w", key, err)
 	}
 	return nil
+}
+
+// Refuse makes sure that a commit is never made, unless it has been: made tells.
+func (s *Store) Refuse(ctx context.Context, sp kv.Space, id string) (made bool, err error) {
+	key := sp.Commit(id)
+	table := kv.Table[commit]{Store: s.kv}
+	_, err = table.Create(ctx, key, commit{Refused: true})
+	if errors.Is(err, kv.ErrConflict) {
+		var there commit
+		there, _, err = table.Get(ctx, key, kv.Consistent)
+		made = err == nil && !there.Refused
+	}
+	if err != nil {
+		return false, fmt.Errorf("refuse commit %v: %w", key, err)
+	}
+	return made, nil
+}
+
+// Decided tells whether a commit was made, or refused.
+func (s *Store) Decided(ctx context.Context, sp kv.Space, id string) (bool, error) {
+	made, err := s.Committed(ctx, sp, id)
+	if err != nil || made {
+		return made, err
+	}
+	_, err = s.kv.Get(ctx, sp.Commit(id), kv.Consistent)
+	if errors.Is(err, kv.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read commit %v: %w", sp.Commit(id), err)
+	}
+	return true, nil
 }
 
 // Committed tells whether a commit exists.
@@ -42,7 +86,7 @@ func (s *Store) Committed(ctx context.Context, sp kv.Space, id string) (bool, er
 	return when != 0, err
 }
 
-// Abandon takes back a record that waits for a commit which will not come: what
+// Abandon takes back a record that waits for a commit which was refused: what
 // it replaced, or nothing, is in its place again.
 func (s *Store) Abandon(ctx context.Context, sp kv.Space, scope, name, id string) error {
 	w := s.begin(sp, scope, name)
@@ -74,17 +118,22 @@ func (s *Store) Abandon(ctx context.Context, sp kv.Space, scope, name, id string
 // collector counts anew.
 func (s *Store) Count(ctx context.Context, sp kv.Space, scope, name, id string) error {
 	w := s.begin(sp, scope, name)
-	st, err := w.load(ctx, w.key, kv.Consistent)
-	if err != nil || st.version == "" || st.rec.Commit != id || st.rec.Deleted {
+	st, err := w.head(ctx)
+	now := st.live() // perhaps below one that waits still
+	if err != nil || now == nil || now.Commit != id {
 		w.end(nil, nil, err != nil)
 		return err
 	}
-	old, err := s.before(ctx, sp, scope, name, st.rec.Since-1)
+	var old *Record
+	when, err := s.committed(ctx, sp, id)
+	if err == nil {
+		old, err = s.before(ctx, sp, scope, name, now.Since-1, when)
+	}
 	if err != nil {
 		w.end(nil, nil, true)
 		return err
 	}
-	w.end(old, &st.rec, false)
+	w.end(old, now, false)
 	return nil
 }
 
@@ -98,7 +147,7 @@ func (s *Store) committed(ctx context.Context, sp kv.Space, id string) (int64, e
 		return when, nil
 	}
 	c, _, err := kv.Table[commit]{Store: s.kv}.Get(ctx, key, kv.Consistent)
-	if errors.Is(err, kv.ErrNotFound) {
+	if errors.Is(err, kv.ErrNotFound) || err == nil && c.Refused {
 		return 0, nil
 	}
 	if err != nil {

@@ -155,7 +155,7 @@ func (s *Store) settle(ctx context.Context, sp kv.Space, scope, name string, st 
 		return err
 	}
 	st.waits = true
-	st.replaced, err = s.before(ctx, sp, scope, name, st.rec.Since-1)
+	st.replaced, err = s.before(ctx, sp, scope, name, st.rec.Since-1, present)
 	return err
 }
 
