@@ -18,6 +18,8 @@ type BackupUser struct {
 	MustChangePassword bool      `json:"must_change_password"`
 	CreatedAt          time.Time `json:"created_at"`
 	UpdatedAt          time.Time `json:"updated_at"`
+	// Subject is who the user is at an OIDC provider.
+	Subject string `json:"subject,omitempty"`
 	// PasswordHash is in PHC format, TokenSecret base64. Empty: not in the
 	// backup, or there is none.
 	PasswordHash string `json:"password_hash,omitempty"`
@@ -32,7 +34,7 @@ func (s *Service) BackupUsers() []BackupUser {
 		u := users[name]
 		shown := u.record.show()
 		out = append(out, BackupUser{
-			Username: name, Source: u.record.Source, Roles: shown.Roles, MustChangePassword: shown.MustChangePassword,
+			Username: name, Source: u.record.Source, Subject: u.record.Subject, Roles: shown.Roles, MustChangePassword: shown.MustChangePassword,
 			CreatedAt: shown.CreatedAt, UpdatedAt: shown.UpdatedAt, PasswordHash: string(u.record.Hash),
 			TokenSecret: base64.StdEncoding.EncodeToString(u.secret),
 		})
@@ -40,15 +42,22 @@ func (s *Service) BackupUsers() []BackupUser {
 	return out
 }
 
-// CheckRestore judges roles and users of a backup against what is here and each
-// other, without a write.
-func (s *Service) CheckRestore(roles []NewRole, users []BackupUser) error {
+// Restored is what a backup has of this package's. What it does not have stays
+// as it is.
+type Restored struct {
+	Roles     []NewRole
+	Users     []BackupUser
+	Tokens    []BackupToken
+	Directory *LDAP // with defaults filled in by CheckRestore, as Providers
+	Providers *OIDC
+}
+
+// CheckRestore judges what a backup has against what is here and each other,
+// without a write.
+func (s *Service) CheckRestore(r *Restored) error {
 	snap := s.snapshot()
-	known := map[string]bool{}
-	for name := range snap.roles {
-		known[name] = true
-	}
-	for i, r := range roles {
+	roles := map[string]bool{}
+	for i, r := range r.Roles {
 		if !validName.MatchString(r.Name) {
 			return invalid(fmt.Sprintf("roles[%d].name", i), "must match %s", validName)
 		}
@@ -58,38 +67,71 @@ func (s *Service) CheckRestore(roles []NewRole, users []BackupUser) error {
 		if _, err := checkCapabilities(r.Capabilities); err != nil {
 			return fmt.Errorf("roles[%d]: %w", i, err)
 		}
-		known[r.Name] = true
+		roles[r.Name] = true
 	}
-	admins := map[string]bool{}
-	for name, u := range snap.users {
-		admins[name] = slices.Contains(u.record.Roles, AdminRole)
+	hasRole := func(name string) bool { return roles[name] || snap.hasRole(name) }
+	sources, err := s.checkUsers(r.Users, hasRole)
+	if err != nil {
+		return err
+	}
+	if err := s.checkBackupTokens(r.Tokens, sources); err != nil {
+		return err
+	}
+	if r.Directory != nil {
+		if err := r.Directory.complete(hasRole); err != nil {
+			return fmt.Errorf("ldap_config: %w", err)
+		}
+	}
+	if r.Providers != nil {
+		if err := r.Providers.complete(hasRole, func(name string) bool { return sources[name] == service }); err != nil {
+			return fmt.Errorf("oidc_config: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkUsers returns the sources of all users that there will be.
+func (s *Service) checkUsers(users []BackupUser, hasRole func(string) bool) (map[string]string, error) {
+	sources, admins := map[string]string{}, map[string]bool{}
+	for name, u := range s.snapshot().users {
+		sources[name], admins[name] = u.record.Source, counts(u.record)
 	}
 	for i, u := range users {
-		if err := checkBackupUser(u, known); err != nil {
-			return fmt.Errorf("users[%d]: %w", i, err)
+		if err := checkBackupUser(u, hasRole); err != nil {
+			return nil, fmt.Errorf("users[%d]: %w", i, err)
 		}
-		admins[u.Username] = slices.Contains(u.Roles, AdminRole)
+		if here := sources[u.Username]; here != "" && here != u.Source {
+			return nil, invalid(fmt.Sprintf("users[%d].source", i), "the user %q who is here is of another kind", u.Username)
+		}
+		sources[u.Username] = u.Source
+		admins[u.Username] = counts(&userRecord{Name: u.Username, Source: u.Source, Roles: u.Roles})
 	}
 	for _, admin := range admins {
 		if admin {
-			return nil
+			return sources, nil
 		}
 	}
-	return invalid("users", "nobody would be an administrator any more")
+	return nil, invalid("users", "nobody would be an administrator any more")
 }
 
-func checkBackupUser(u BackupUser, roles map[string]bool) error {
+func checkBackupUser(u BackupUser, hasRole func(string) bool) error {
 	if !validName.MatchString(u.Username) {
 		return invalid("username", "must match %s", validName)
 	}
-	if u.Source != builtin && u.Source != service {
-		return invalid("source", "must be %s or %s", builtin, service)
+	if sources := []string{builtin, service, directory, provider}; !slices.Contains(sources, u.Source) {
+		return invalid("source", "must be one of %v", sources)
+	}
+	if (u.Source == provider) != (u.Subject != "") || u.Subject != "" && !printable(u.Subject, 2*maxClaim) {
+		return invalid("subject", "is of users of a provider, and of them only")
+	}
+	if u.Source != builtin && u.PasswordHash != "" {
+		return invalid("password_hash", "is of built-in users only")
 	}
 	if len(u.Roles) > maxRoles {
 		return invalid("roles", "more than %d", maxRoles)
 	}
 	for _, r := range u.Roles {
-		if !roles[r] {
+		if !hasRole(r) {
 			return invalid("roles", "there is no role %q", r)
 		}
 	}
@@ -120,6 +162,7 @@ func (s *Service) RestoreRole(ctx context.Context, r NewRole) error {
 func (s *Service) RestoreUser(ctx context.Context, b BackupUser) error {
 	change := func(rec *userRecord) error {
 		rec.Roles, rec.MustChange, rec.Leaving, rec.Updated = slices.Clone(b.Roles), b.MustChangePassword, false, s.now().UnixNano()
+		rec.Subject = b.Subject
 		if b.PasswordHash != "" {
 			rec.Hash = Secret(b.PasswordHash)
 		}

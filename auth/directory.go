@@ -98,14 +98,7 @@ func (s *Service) Directory() (LDAP, bool) {
 // SetDirectory replaces the LDAP settings. What is wrong with them is a
 // FieldError.
 func (s *Service) SetDirectory(ctx context.Context, d LDAP) (LDAP, error) {
-	if err := d.Validate(); err != nil {
-		var field *ldap.InvalidError
-		if errors.As(err, &field) {
-			return LDAP{}, invalid(field.Field, "%s", field.Problem)
-		}
-		return LDAP{}, err
-	}
-	if err := checkMapping("group_role_mapping", d.GroupRoles, s.snapshot()); err != nil {
+	if err := d.complete(s.snapshot().hasRole); err != nil {
 		return LDAP{}, err
 	}
 	password, err := s.seal(key(d.BindPassword))
@@ -125,6 +118,18 @@ func (s *Service) SetDirectory(ctx context.Context, d LDAP) (LDAP, error) {
 	return d, s.changed(ctx)
 }
 
+// complete fills in defaults and checks the rules.
+func (d *LDAP) complete(hasRole func(string) bool) error {
+	if err := d.Validate(); err != nil {
+		var field *ldap.InvalidError
+		if errors.As(err, &field) {
+			return invalid(field.Field, "%s", field.Problem)
+		}
+		return err
+	}
+	return checkMapping("group_role_mapping", d.GroupRoles, hasRole)
+}
+
 // RemoveDirectory removes the LDAP settings; its users can't use any of their
 // credentials from then on. There being none is no error.
 func (s *Service) RemoveDirectory(ctx context.Context) error {
@@ -135,7 +140,7 @@ func (s *Service) RemoveDirectory(ctx context.Context) error {
 }
 
 // checkMapping checks what maps groups to roles.
-func checkMapping(field string, m map[string]string, snap *snapshot) error {
+func checkMapping(field string, m map[string]string, hasRole func(string) bool) error {
 	if len(m) > maxMappings {
 		return invalid(field, "more than %d groups", maxMappings)
 	}
@@ -143,7 +148,7 @@ func checkMapping(field string, m map[string]string, snap *snapshot) error {
 		if !printable(group, 1024) {
 			return invalid(field, "a group has no name that can be shown")
 		}
-		if snap.roles[m[group]] == nil {
+		if !hasRole(m[group]) {
 			return invalid(field, "there is no role %q", m[group])
 		}
 	}
@@ -235,7 +240,7 @@ func (s *Service) verifyInDirectory(ctx context.Context, snap *snapshot, peer, n
 		case err != nil:
 			return nil, err
 		}
-		if u, err = s.admit(ctx, lower, directory, roles); err != nil {
+		if u, err = s.admit(ctx, lower, directory, "", roles); err != nil {
 			return nil, err
 		}
 		s.verified.add(print(u), struct{}{})
@@ -264,17 +269,18 @@ func (s *Service) askDirectory(ctx context.Context, d *loadedLDAP, f fingerprint
 }
 
 // admit makes the record of a user whom somebody else has recognised, or brings
-// its roles up to date.
-func (s *Service) admit(ctx context.Context, name, source string, roles []string) (*user, error) {
+// its roles up to date. A name that is another source's, or another subject's of
+// the same source, is ErrUnauthorized.
+func (s *Service) admit(ctx context.Context, name, source, subject string, roles []string) (*user, error) {
 	snap := s.snapshot()
 	roles = slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return snap.roles[role] == nil })
-	if u := snap.users[name]; u != nil && u.record.Source == source && slices.Equal(u.record.Roles, roles) {
+	if u := snap.users[name]; u != nil && u.record.Source == source && u.record.Subject == subject && slices.Equal(u.record.Roles, roles) {
 		return u, nil
 	}
-	err := s.addUser(ctx, &userRecord{Name: name, Source: source, Roles: roles}, "")
+	err := s.addUser(ctx, &userRecord{Name: name, Source: source, Subject: subject, Roles: roles}, "")
 	if errors.Is(err, ErrExists) {
 		_, err = update(ctx, s.users(), userKey(name), func(rec *userRecord) error {
-			if rec.Source != source {
+			if rec.Source != source || rec.Subject != subject {
 				return &CredentialError{Basic, wrongPassword}
 			}
 			rec.Roles, rec.Updated = roles, s.now().UnixNano()

@@ -28,6 +28,13 @@ type issuer struct {
 	t    *testing.T
 	key  *ecdsa.PrivateKey
 	asks atomic.Int32 // of discovery
+
+	// Of the log-in that was authorised last.
+	challenge, nonce, redirect string
+	user                       map[string]any // claims
+	now                        atomic.Int64   // Unix seconds
+	signer                     func(jwt.MapClaims) string
+	broken                     atomic.Bool // discovery fails
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -37,9 +44,14 @@ func newIssuer(t *testing.T) *issuer {
 		t.Fatal(err)
 	}
 	i := &issuer{t: t, key: key}
+	i.signer = func(c jwt.MapClaims) string { return i.sign(jwt.SigningMethodES256, i.key, c) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		i.asks.Add(1)
+		if i.broken.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		i.answer(w, map[string]any{
 			"issuer": i.URL, "jwks_uri": i.URL + "/keys", "authorization_endpoint": i.URL + "/authorize", "token_endpoint": i.URL + "/token",
 			"id_token_signing_alg_values_supported": []string{"ES256"},
@@ -51,6 +63,8 @@ func newIssuer(t *testing.T) *issuer {
 			"kty": "EC", "crv": "P-256", "kid": "k1", "alg": "ES256", "use": "sig", "x": b64(key.X), "y": b64(key.Y),
 		}}})
 	})
+	mux.HandleFunc("GET /authorize", i.authorize)
+	mux.HandleFunc("POST /token", i.token)
 	i.Server = httptest.NewServer(mux)
 	t.Cleanup(i.Close)
 	return i

@@ -43,6 +43,8 @@ type userRecord struct {
 	// Stamp is repeated by the user's API tokens: those with another one have
 	// ended. It is random, so that no later user of the name has it.
 	Stamp string `cbor:"10,keyasint,omitempty"`
+	// Subject is who the user is at an OIDC provider: issuer, a blank, sub.
+	Subject string `cbor:"11,keyasint,omitempty"`
 }
 
 // roleRecord is a role as stored under kv.Config("role", name).

@@ -45,6 +45,18 @@ func (s *Service) Reseal(ctx context.Context) (int, error) {
 	case !errors.Is(err, ErrNotFound):
 		return total, fmt.Errorf("seal again: LDAP: %w", err)
 	}
+	_, err = update(ctx, s.oidcTable(), oidcKey(), func(rec *oidcRecord) error {
+		if rec.Login == nil {
+			return nil
+		}
+		return s.reseal(&rec.Login.ClientSecret)
+	})
+	switch {
+	case err == nil:
+		total++
+	case !errors.Is(err, ErrNotFound):
+		return total, fmt.Errorf("seal again: OIDC: %w", err)
+	}
 	return total, s.changed(ctx)
 }
 

@@ -28,6 +28,12 @@ func TestKeyRotation(t *testing.T) {
 	}, Fallback: true}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.SetProviders(t.Context(), OIDC{Login: &ProviderLogin{Issuer: "https://id.example.com", ClientID: "granary", ClientSecret: "client-secret"}}); err != nil {
+		t.Fatal(err)
+	}
+	if rec, _, err := read(t.Context(), s.oidcTable(), oidcKey()); err != nil || !rec.Login.ClientSecret.Sealed {
+		t.Errorf("the client secret is stored in the clear: %v", err)
+	}
 	if _, err := s.Rotate(t.Context(), 0); err != nil { // there is a previous key then
 		t.Fatal(err)
 	}
@@ -35,7 +41,7 @@ func TestKeyRotation(t *testing.T) {
 	_, token := mustToken(t, s, identity(t, s, basic("admin", adminPassword)), NewAPIToken{})
 	both := newService(t, Options{KV: store, Sealer: keyed("ba")})
 	for range 2 {
-		if n, err := both.Reseal(t.Context()); err != nil || n != 4 { // admin, anonymous, keys, LDAP
+		if n, err := both.Reseal(t.Context()); err != nil || n != 5 { // admin, anonymous, keys, LDAP, OIDC
 			t.Fatalf("Reseal wrote %d, %v", n, err)
 		}
 	}
@@ -47,6 +53,9 @@ func TestKeyRotation(t *testing.T) {
 	}
 	if d, ok := next.Directory(); !ok || d.BindPassword != "bind-secret" {
 		t.Error("the bind password is lost")
+	}
+	if o, ok := next.Providers(); !ok || o.Login == nil || o.Login.ClientSecret != "client-secret" {
+		t.Error("the client secret is lost")
 	}
 	old, err := Open(Options{KV: store, Sealer: keyed("a"), Cost: cheap})
 	if err != nil {

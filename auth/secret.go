@@ -44,6 +44,9 @@ func (loadedLDAP) Format(s fmt.State, _ rune) { mask(s) }
 // Format shows nothing of the settings of a directory.
 func (LDAP) Format(s fmt.State, _ rune) { mask(s) }
 
+// Format shows nothing of a provider.
+func (ProviderLogin) Format(s fmt.State, _ rune) { mask(s) }
+
 // Sealer encrypts secrets before they are stored. Both methods may be called
 // concurrently. Open fails for what was sealed with another key or changed.
 type Sealer interface {

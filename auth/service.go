@@ -71,7 +71,9 @@ type Service struct {
 	checks   singleflight.Group  // of passwords, by fingerprint
 	lockout  *lockout
 	asking   chan struct{} // holds one element per question to the directory
-	log      *slog.Logger
+	// finishing holds one element per log-in that the provider is asked about.
+	finishing chan struct{}
+	log       *slog.Logger
 
 	providers *providers
 
@@ -90,7 +92,7 @@ func Open(o Options) (*Service, error) {
 	s := &Service{
 		kv: o.KV, now: o.Now, random: o.Random, notify: o.Notify, sealer: o.Sealer,
 		peer: o.Peer, expiry: o.Expiry, adminPassword: o.AdminPassword,
-		log: o.Log, asking: make(chan struct{}, atDirectoryOnce),
+		log: o.Log, asking: make(chan struct{}, atDirectoryOnce), finishing: make(chan struct{}, atProviderOnce),
 	}
 	if o.Issuers == nil {
 		o.Issuers = http.DefaultClient

@@ -22,9 +22,23 @@ type snapshot struct {
 	oidc   *OIDC       // nil: no provider is trusted
 }
 
+func (s *snapshot) hasRole(name string) bool { return s.roles[name] != nil }
+
+// hasService tells whether there is a service account of a name.
+func (s *snapshot) hasService(name string) bool {
+	u := s.users[name]
+	return u != nil && u.record.Source == service
+}
+
 // homeless tells whether nobody who knows the user is asked any more.
 func (s *snapshot) homeless(u *user) bool {
-	return u.record.Source == directory && s.ldap == nil
+	switch u.record.Source {
+	case directory:
+		return s.ldap == nil
+	case provider:
+		return s.oidc == nil || s.oidc.Login == nil || !s.oidc.Login.knows(u.record.Subject)
+	}
+	return false
 }
 
 // user is a user with its rights worked out.

@@ -25,6 +25,8 @@ const (
 
 // OIDC says which OpenID Connect providers are trusted, and for what.
 type OIDC struct {
+	// Login, unless nil, is what people log in with.
+	Login *ProviderLogin
 	// Workloads exchange ID tokens, of a build server for instance.
 	Workloads []Workload
 }
@@ -55,6 +57,7 @@ func (w *Workload) fits(claims map[string]any) bool {
 type oidcRecord struct {
 	kv.Extra  `cbor:"-"`
 	Workloads []workloadRecord `cbor:"1,keyasint,omitempty"`
+	Login     *loginRecord     `cbor:"2,keyasint,omitempty"`
 }
 
 type workloadRecord struct {
@@ -79,6 +82,9 @@ func (s *Service) loadOIDC(ctx context.Context) (*OIDC, error) {
 		return nil, err
 	}
 	o := &OIDC{}
+	if o.Login, err = s.openLogin(rec.Login); err != nil {
+		return nil, err
+	}
 	for _, w := range rec.Workloads {
 		o.Workloads = append(o.Workloads, Workload{w.Issuer, w.Audience, w.Claims, w.Username, time.Duration(w.Life) * time.Second})
 	}
@@ -96,19 +102,20 @@ func (s *Service) Providers() (OIDC, bool) {
 
 // SetProviders replaces the OIDC settings.
 func (s *Service) SetProviders(ctx context.Context, o OIDC) error {
-	if len(o.Workloads) > maxWorkloads {
-		return invalid("workloads", "more than %d", maxWorkloads)
+	if err := o.complete(s.snapshot().hasRole, s.snapshot().hasService); err != nil {
+		return err
 	}
 	var rec oidcRecord
-	for i, w := range o.Workloads {
-		if err := s.checkWorkload(fmt.Sprintf("workloads[%d]", i), &w); err != nil {
-			return err
-		}
+	var err error
+	if rec.Login, err = s.newLoginRecord(o.Login); err != nil {
+		return err
+	}
+	for _, w := range o.Workloads {
 		rec.Workloads = append(rec.Workloads, workloadRecord{
 			Issuer: w.Issuer, Audience: w.Audience, Claims: w.Claims, Username: w.Username, Life: int64(w.Life / time.Second),
 		})
 	}
-	_, err := s.oidcTable().Update(ctx, oidcKey(), func(old oidcRecord, _ bool) (oidcRecord, error) {
+	_, err = s.oidcTable().Update(ctx, oidcKey(), func(old oidcRecord, _ bool) (oidcRecord, error) {
 		rec.Extra = old.Extra
 		return rec, nil
 	})
@@ -116,6 +123,24 @@ func (s *Service) SetProviders(ctx context.Context, o OIDC) error {
 		return fmt.Errorf("store the OIDC settings: %w", err)
 	}
 	return s.changed(ctx)
+}
+
+// complete fills in defaults and checks the rules.
+func (o *OIDC) complete(hasRole, hasService func(string) bool) error {
+	if o.Login != nil {
+		if err := o.Login.complete(hasRole); err != nil {
+			return err
+		}
+	}
+	if len(o.Workloads) > maxWorkloads {
+		return invalid("workloads", "more than %d", maxWorkloads)
+	}
+	for i := range o.Workloads {
+		if err := o.Workloads[i].check(fmt.Sprintf("workloads[%d]", i), hasService); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RemoveProviders removes the OIDC settings. There being none is no error.
@@ -126,7 +151,7 @@ func (s *Service) RemoveProviders(ctx context.Context) error {
 	return s.changed(ctx)
 }
 
-func (s *Service) checkWorkload(field string, w *Workload) error {
+func (w *Workload) check(field string, hasService func(string) bool) error {
 	if err := checkIssuer(field+".issuer", w.Issuer); err != nil {
 		return err
 	}
@@ -141,7 +166,7 @@ func (s *Service) checkWorkload(field string, w *Workload) error {
 			return invalid(field+".claims", "names and globs must be text without control characters")
 		}
 	}
-	if u := s.snapshot().users[w.Username]; u == nil || u.record.Source != service {
+	if !hasService(w.Username) {
 		return invalid(field+".username", "there is no service account of this name")
 	}
 	if w.Life < leastLife || w.Life > mostLife {

@@ -97,7 +97,7 @@ type Header struct {
 
 // Presign asks s for a URL; ok is false where s can't make one.
 func Presign(ctx context.Context, s Store, id ID, ttl time.Duration, h Header) (url string, ok bool, err error) {
-	p, ok := s.(Presigner)
+	p, ok := As[Presigner](s)
 	if !ok {
 		return "", false, nil
 	}
@@ -125,4 +125,23 @@ func DeleteMany(ctx context.Context, s Store, ids []ID) error {
 		errs = append(errs, s.Delete(ctx, id))
 	}
 	return errors.Join(errs...)
+}
+
+// Unwrapper is implemented by stores that wrap another.
+type Unwrapper interface {
+	Unwrap() Store
+}
+
+// As finds the optional part T of a store, if need be in what it wraps.
+func As[T any](s Store) (part T, ok bool) {
+	for {
+		if part, ok = s.(T); ok {
+			return part, true
+		}
+		w, wraps := s.(Unwrapper)
+		if !wraps {
+			return part, false
+		}
+		s = w.Unwrap()
+	}
 }

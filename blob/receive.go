@@ -36,6 +36,8 @@ type Options struct {
 	// Buffer is up to which length in bytes a body waits in memory until it is
 	// persisted. 0 is DefaultBuffer; it is never less than Inline.
 	Buffer int64
+	// Budget is what longer bodies take their memory from. Nil has no end.
+	Budget *Budget
 	// Max is the longest body accepted, in bytes; 0 is no limit.
 	Max int64
 	// Size is the announced length in bytes, -1 if it is unknown. A body of any
@@ -125,22 +127,24 @@ func (v *Received) receive(ctx context.Context, in *intake, h *digest.Hasher, o 
 		if _, err := v.w.Write(v.buf.B[:n]); err != nil {
 			return fmt.Errorf("write blob %s: %w", id, err)
 		}
-		v.buf.Release()
+		v.buf.release()
 		v.buf = nil
 	}
-	if err := pump(in, h, v.w); err != nil {
+	if err := pump(in, h, v.w, o.Budget); err != nil {
 		return fmt.Errorf("stream blob %s: %w", id, err)
 	}
 	return nil
 }
 
-// hold reads into memory until the body ends (whole) or exceeds o.Buffer. It
-// returns the bytes in v.buf; they are hashed only if that is all.
+// hold reads into memory until the body ends (whole), exceeds o.Buffer, or the
+// budget has no more. It returns the bytes in v.buf; they are hashed only if that is all.
 func (v *Received) hold(in *intake, h *digest.Hasher, o Options) (n int, whole bool, err error) {
-	v.buf = buffer.New(firstLength(o))
+	if v.buf = o.Budget.buffer(firstLength(o)); v.buf == nil {
+		v.buf = o.Budget.buffer(firstBuffer)
+	}
 	for int64(n) <= o.Buffer {
-		if n == len(v.buf.B) {
-			v.grow(o)
+		if n == len(v.buf.B) && !v.grow(o) {
+			break
 		}
 		// In steps, so that a long body is hashed while the rest is on its way.
 		m, err := in.fill(v.buf.B[n:min(len(v.buf.B), n+chunkSize)])
@@ -171,8 +175,8 @@ func firstLength(o Options) int64 {
 }
 
 // grow moves what is held to a larger buffer: the announced length's, else four
-// times the last one's.
-func (v *Received) grow(o Options) {
+// times the last one's. It tells whether there was one.
+func (v *Received) grow(o Options) bool {
 	n := min(4*int64(len(v.buf.B)-buffer.Slack), o.Buffer)
 	if 2*n > o.Buffer {
 		n = o.Buffer
@@ -180,10 +184,14 @@ func (v *Received) grow(o Options) {
 	if o.Size >= 0 {
 		n = o.Size
 	}
-	b := buffer.New(n)
+	b := o.Budget.buffer(n)
+	if b == nil {
+		return false
+	}
 	copy(b.B, v.buf.B)
-	v.buf.Release()
+	v.buf.release()
 	v.buf = b
+	return true
 }
 
 // chunk is a buffer with n bytes of a body.
@@ -195,10 +203,16 @@ type chunk struct {
 // pump moves the rest of a body to w and h by chunks. The calling goroutine
 // reads; another stores and hashes each chunk at the same time, and has ended
 // when pump returns.
-func pump(in *intake, h *digest.Hasher, w Writer) error {
+func pump(in *intake, h *digest.Hasher, w Writer, budget *Budget) error {
+	size := chunkSize
+	if budget.take(ring * chunkSize) {
+		defer budget.give(ring * chunkSize)
+	} else {
+		size = firstBuffer
+	}
 	free, full := make(chan *buffer.Buffer, ring), make(chan chunk, 1)
 	for range ring {
-		free <- buffer.New(chunkSize)
+		free <- buffer.New(int64(size))
 	}
 	failed := make(chan struct{})
 	var werr error
@@ -213,7 +227,7 @@ func pump(in *intake, h *digest.Hasher, w Writer) error {
 			free <- c.Buffer
 		}
 	})
-	rerr := feed(in, free, full, failed)
+	rerr := feed(in, size, free, full, failed)
 	close(full)
 	wg.Wait()
 	for range ring {
@@ -225,8 +239,8 @@ func pump(in *intake, h *digest.Hasher, w Writer) error {
 	return rerr
 }
 
-// feed reads chunks until the body ends, or storing failed.
-func feed(in *intake, free chan *buffer.Buffer, full chan<- chunk, failed <-chan struct{}) error {
+// feed reads chunks of size bytes until the body ends, or storing failed.
+func feed(in *intake, size int, free chan *buffer.Buffer, full chan<- chunk, failed <-chan struct{}) error {
 	for {
 		b := <-free
 		select {
@@ -235,7 +249,7 @@ func feed(in *intake, free chan *buffer.Buffer, full chan<- chunk, failed <-chan
 			return nil
 		default:
 		}
-		n, err := in.fill(b.B[:chunkSize])
+		n, err := in.fill(b.B[:size])
 		if n == 0 || err != nil && !errors.Is(err, io.EOF) {
 			free <- b
 		} else {

@@ -399,3 +399,49 @@ func TestReceiveContinues(t *testing.T) {
 		t.Errorf("went on from no state: %v", err)
 	}
 }
+
+// What exceeds the budget streams, by small chunks, and arrives all the same;
+// what was taken is given back.
+func TestBudget(t *testing.T) {
+	const mb = 1 << 20
+	for _, budget := range []int64{0, 64 << 10, 300 << 10, mb, 4 * mb, 64 * mb} {
+		b := blob.NewBudget(budget)
+		for _, size := range []int{10, 64 << 10, 64<<10 + 600, 200 << 10, 3 * mb, 8 * mb, 9*mb + 1} {
+			body := content(size)
+			for _, announced := range []int64{-1, int64(size)} {
+				s := newStore(t, mem.Config{})
+				v, err := blob.Receive(t.Context(), s, bytes.NewReader(body), blob.Options{Size: announced, Inline: 16 << 10, Budget: b})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if sum := sha256.Sum256(body); !bytes.Equal(v.Sums().SHA256, sum[:]) {
+					t.Errorf("%d bytes within %d: wrong digest", size, budget)
+				}
+				_, held := v.Bytes()
+				if held && int64(size) > 64<<10+512 && int64(size) > budget || !held && int64(size) <= 64<<10 {
+					t.Errorf("%d bytes within %d: in memory is %v", size, budget, held)
+				}
+				if budget == 64*mb && held != (size <= 8*mb) {
+					t.Errorf("%d bytes within %d: in memory is %v", size, budget, held)
+				}
+				id, err := v.Persist(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := read(t, s, id); !bytes.Equal(got, body) {
+					t.Errorf("%d bytes within %d: %d came back", size, budget, len(got))
+				}
+				if err := v.Discard(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if left := blob.Left(b); left != budget {
+					t.Fatalf("%d of %d are left after %d bytes", left, budget, size)
+				}
+			}
+		}
+		_, err := blob.Receive(t.Context(), newStore(t, mem.Config{}), iotest.TimeoutReader(bytes.NewReader(content(3*mb))), blob.Options{Size: -1, Budget: b})
+		if left := blob.Left(b); err == nil || left != budget {
+			t.Errorf("after a reader that failed %d of %d are left (%v)", left, budget, err)
+		}
+	}
+}

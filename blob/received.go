@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"granary/blob/internal/buffer"
 	"granary/digest"
 )
 
@@ -39,11 +38,11 @@ type Received struct {
 	state  []byte
 	inline int64
 
-	mu     sync.Mutex     // guards what follows
-	buf    *buffer.Buffer // memory behind mem
-	mem    []byte         // the content, nil if it was streamed
-	w      Writer         // of a streamed one
-	id     ID             // of w, then of the stored blob
+	mu     sync.Mutex // guards what follows
+	buf    *loan      // memory behind mem
+	mem    []byte     // the content, nil if it was streamed
+	w      Writer     // of a streamed one
+	id     ID         // of w, then of the stored blob
 	stored bool
 	err    error // of committing w, which can't be repeated
 	maybe  []ID  // ids under which failed attempts may have left something
@@ -155,7 +154,7 @@ func (v *Received) Discard(ctx context.Context) error {
 	}
 	v.closed = true
 	v.mem = nil
-	v.buf.Release()
+	v.buf.release()
 	v.buf = nil
 	v.win.close()
 	if v.w == nil && len(v.maybe) == 0 && (v.kept || !v.stored) {

@@ -78,7 +78,7 @@ func (c *Client) Plan(ctx context.Context, server string, d Document) ([]Change,
 			}
 		}
 	}
-	if d.Settings == nil {
+	if len(d.Settings) == 0 {
 		return plan, nil
 	}
 	is, tag, err := c.read(ctx, server+"/api/v1/settings")

@@ -22,6 +22,9 @@ var (
 	// ErrUnauthorized is returned when the server does not know the
 	// credentials, or they lack the right.
 	ErrUnauthorized = errors.New("not allowed with these credentials")
+	// ErrConflict is returned when somebody else was faster: what is to be made
+	// is there, or what is to be changed has changed.
+	ErrConflict = errors.New("changed meanwhile")
 )
 
 // Client speaks to servers. The zero value works, without credentials.
@@ -145,6 +148,8 @@ func (e *StatusError) Is(target error) bool {
 		return e.Status == http.StatusNotFound
 	case ErrUnauthorized:
 		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+	case ErrConflict:
+		return e.Status == http.StatusConflict || e.Status == http.StatusPreconditionFailed
 	}
 	return false
 }

@@ -212,6 +212,8 @@ type Tx interface {
 	Record(ctx context.Context, scope, name string) (Record, error)
 	// Records yields what the scope holds now, read consistently.
 	Records(ctx context.Context, scope string) iter.Seq2[Record, error]
+	// Settings returns what the repository that is written to is set to.
+	Settings() Settings
 }
 
 // Adopter is implemented by a [Tx] whose upload came through a group.
@@ -255,6 +257,10 @@ type Pub interface {
 	// Link serves the bytes of the document created at path under another
 	// path too, which is named by a digest.
 	Link(path, other string) error
+	// Scratch begins bytes that are no document but that documents are made of.
+	// Several may be written at once, beside a document too. They are dropped
+	// when Render returns.
+	Scratch() (Scratch, error)
 	// Signer returns the keys that the repository signs with.
 	Signer() (Signer, error)
 	// Settings returns what the repository is set to; other settings make
@@ -269,6 +275,8 @@ type Settings struct {
 	Components    []string      // apt: likewise
 	ValidFor      time.Duration // apt: Release files expire after it; 0: never
 	SQLite        bool          // yum: databases beside the XML
+	Zstd          bool          // yum: documents are compressed with zstd instead of gzip
+	RepodataDepth int           // yum: of the directories that packages are in, those that have metadata of their own
 }
 
 // Document is one document of the publication being rendered.
@@ -277,6 +285,13 @@ type Document interface {
 	Sums() digest.Sums
 	// Open reads it from its beginning.
 	Open() (io.ReadCloser, error)
+}
+
+// Scratch is bytes that a rendering keeps for itself, in bounded memory.
+type Scratch interface {
+	io.Writer
+	// Done ends them; they can be read from then on.
+	Done() (Document, error)
 }
 
 // Signer signs the documents of a repository (RFC 9580). While keys are being
@@ -374,6 +389,26 @@ type Promiser interface {
 	Promised(op Op) bool
 }
 
+// Ledger is implemented by formats whose upstream indexes promise the digests of
+// files that lie elsewhere: the path of such a file does not tell which index
+// names it. A cache looks in those that it has passed on.
+type Ledger interface {
+	// Entered tells whether op is a file that an index names.
+	Entered(op Op) bool
+	// Index tells whether an upstream's document of a scope may be such an
+	// index. It may say so of one that is none.
+	Index(scope, path string) bool
+	// Promises yields what a document promises, and one error, last. A document
+	// that is no index promises nothing.
+	Promises(document io.Reader) iter.Seq2[Promise, error]
+}
+
+// Promise is what an index says of a file.
+type Promise struct {
+	Path   string // of a file, below the upstream's base
+	SHA256 []byte
+}
+
 // Failer is implemented by formats whose clients understand an error body of
 // their own. It returns false to leave the answer to the caller.
 type Failer interface {
@@ -407,6 +442,37 @@ type Verbatim interface {
 	// and another path that has these very bytes, "" for none. ErrNotFound if it
 	// does not list it.
 	Listed(ctx context.Context, op Op, src Source) (sums digest.Sums, fixed string, err error)
+}
+
+// Mirrored is implemented by formats whose upstream_url may be that of a list of
+// mirrors in the place of the upstream's own.
+type Mirrored interface {
+	// Lists tells whether a URL is that of such a list.
+	Lists(upstreamURL string) bool
+	// Mirrors reads a list: base URLs in the order in which to try them, and the
+	// digests of those documents, by path, whose digests it tells. What can't be
+	// read is an ErrUpstream.
+	Mirrors(list []byte) (bases []string, sums map[string]digest.Sums, err error)
+}
+
+// Companion is implemented by a [Verbatim] format with documents that go with
+// the very bytes of the entry document, such as a signature of it.
+type Companion interface {
+	// Companions returns the paths of those of a scope. A cache fetches them
+	// whenever the entry document has changed, and not otherwise.
+	Companions(scope string) []string
+}
+
+// Attested is implemented by formats whose upstreams sign documents with
+// OpenPGP, so that a cache that was given their keys can verify them.
+type Attested interface {
+	// Attestation tells how an upstream's document of a scope is signed: within
+	// itself (signature is ""), or by another document. ok is false for one that
+	// is not.
+	Attestation(scope, path string) (signature string, ok bool)
+	// Valid reads from the text of such a document when it was made and until
+	// when it is good, the zero time for what it does not say.
+	Valid(text []byte) (made, until time.Time)
 }
 
 // Titler is implemented by formats that write a Content-Disposition.

@@ -124,6 +124,33 @@ type Releaser interface {
 	Published(ctx context.Context, rec Record, src Source) (time.Time, error)
 }
 
+// Placer is implemented by Releasers of whose packages records lie in several
+// scopes.
+type Placer interface {
+	// ClaimScope names the scope whose records tell whether a package that lies
+	// in this one is claimed; "": it is told elsewhere, by the index that leads
+	// here.
+	ClaimScope(scope string) string
+	// Aged tells whether a record is judged by its age. What is not, is judged
+	// where that which it names is fetched.
+	Aged(scope, name string) bool
+}
+
+// Dater is implemented by sources that can tell when the upstream's file at a
+// path was last modified, without fetching it.
+type Dater interface {
+	// Modified returns the zero time where the upstream does not tell.
+	Modified(ctx context.Context, path string) (time.Time, error)
+}
+
+// Modified asks src; the zero time where it can't tell.
+func Modified(ctx context.Context, src Source, path string) (time.Time, error) {
+	if d, ok := src.(Dater); ok {
+		return d.Modified(ctx, path)
+	}
+	return time.Time{}, nil
+}
+
 // Deriver is implemented by formats with files that are a part of another file,
 // such as the metadata in a package. A cache makes them itself where the
 // upstream does not have them, or can't be asked while the other file is here.

@@ -192,7 +192,7 @@ func (w *worker) multipart(ctx context.Context, part, store string) error {
 	if err != nil {
 		return err
 	}
-	if s, ok := bs.(staleUploads); ok {
+	if s, ok := blob.As[staleUploads](bs); ok {
 		n, err := s.StaleUploads(ctx, idleUpload)
 		out.Tally.Sessions += int64(n)
 		if err != nil {

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"granary/formats"
 	"granary/gc"
 	"granary/kv"
+	"granary/repo"
 	"granary/repo/config"
+	"granary/repo/record"
 	"granary/repo/refs"
 )
 
@@ -94,4 +97,65 @@ func TestUploadThatMeetsASlowOne(t *testing.T) {
 		r.round(gc.Options{Asked: true})
 	}
 	r.same("files", "slow", body(1))
+}
+
+// Copies are uses too: a clone, a promotion and a record that is put back are
+// refused if what they copy is deleted and collected before they are written, and
+// leave nothing that can't be read.
+func TestCopiesThatOutliveTwoRounds(t *testing.T) {
+	for name, copies := range map[string]func(r *rig, files, target *config.Repository) error{
+		"clone": func(r *rig, files, target *config.Repository) error {
+			c := repo.Clone{Source: files.ID, Target: target.ID}
+			shards, err := r.PlanClone(r.t.Context(), c)
+			for shard := 0; err == nil && shard < shards; shard++ {
+				err = r.CloneShard(r.t.Context(), c, shard, "", func(string, repo.Copied) error { return nil })
+			}
+			return err
+		},
+		"promotion": func(r *rig, files, target *config.Repository) error {
+			p := repo.Promotion{ID: "p", Source: files.ID, Target: target.ID, Paths: []string{"slow"}}
+			return r.Promote(r.t.Context(), p, "", func(string, repo.Copied) error { return nil })
+		},
+		"restore": func(r *rig, files, _ *config.Repository) error {
+			n := record.Named{Name: "slow", Record: r.recordOf(files, "", "slow")}
+			r.delete("files", "slow")
+			return r.RestoreRecord(r.t.Context(), files, n)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h *hook
+			r := newRigOn(t, func(s kv.Store) kv.Store { h = &hook{Store: s}; return h })
+			files := r.Create("files", config.Hosted, "raw", nil)
+			target := r.Create("target", config.Hosted, "raw", nil)
+			r.Put("files", "slow", body(1))
+			r.Clock.Advance(time.Minute)
+			into := map[string]string{"clone": target.ID, "promotion": target.ID, "restore": files.ID}[name]
+			skip := name == "restore" // the removal is a write there, too
+			h.before = func(key kv.Key) {
+				if !strings.HasPrefix(key.Partition, "a/"+into+"/") || !strings.HasSuffix(key.Sort, "//slow") {
+					return
+				}
+				if skip {
+					skip = false
+					return
+				}
+				h.before = nil
+				if name != "restore" {
+					r.delete("files", "slow")
+				}
+				r.forgetHistory(files)
+				collect(r)
+				r.wantStates("meanwhile", map[refs.State]int{})
+			}
+			if err := copies(r, files, target); !errors.Is(err, refs.ErrGone) {
+				t.Errorf("it ended with %v, want ErrGone", err)
+			}
+			if h.before != nil {
+				t.Error("it wrote nothing")
+			}
+			for _, name := range []string{"files", "target"} {
+				r.Refused(formats.ErrNotFound, name, "GET", "slow", nil)
+			}
+		})
+	}
 }

@@ -194,9 +194,13 @@ func (s *sweeper) reference(ctx context.Context, item kv.Item, marks *filter.Set
 		return s.acquit(ctx, item, ref)
 	case needed:
 		return nil
-	case ref.State == refs.Condemned && listed:
+	case (ref.State == refs.Condemned || ref.State == refs.Lost) && listed:
 		return s.condemnedTwice(ctx, item, ref)
 	case ref.State == refs.Condemned:
+		return s.wait(ctx, waiting, hash, item.Version)
+	case ref.Since < s.round.Started && ref.State == refs.Lost:
+		// It stays lost: condemned, the next upload would make it live as it is.
+		s.out.Tally.Condemned++
 		return s.wait(ctx, waiting, hash, item.Version)
 	case ref.Since < s.round.Started:
 		return s.condemn(ctx, item, ref, hash, waiting)

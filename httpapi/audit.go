@@ -18,7 +18,7 @@ func (s *server) record(x *exchange.Exchange, r *http.Request, started time.Time
 	if s.Audit == nil || isProbe(r.URL.Path) {
 		return
 	}
-	read := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+	read := !x.LogIn && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions)
 	refused := status == http.StatusForbidden || status == http.StatusUnauthorized && (x.Refused != "" || !read)
 	if read && !refused && !s.Settings().AuditReads {
 		return

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +18,8 @@ import (
 	"granary/formats"
 	"granary/formats/raw"
 	"granary/httpapi/rest"
+	"granary/kv"
+	"granary/kv/meter"
 	"granary/repo"
 	"granary/repo/config"
 	"granary/repo/repotest"
@@ -29,7 +32,11 @@ const benchSize = 1 << 10
 // on stores in memory; it returns the token that may read /repository/files/a/b.bin.
 func benchHandler(b *testing.B) (http.Handler, string) {
 	b.Helper()
-	r := repotest.New(b, repotest.Options{Formats: func(func() time.Time) []formats.Format { return []formats.Format{raw.New()} }})
+	counters := telemetry.NewKeyValue(meter.Ops, meter.Results)
+	r := repotest.New(b, repotest.Options{
+		Formats: func(func() time.Time) []formats.Format { return []formats.Format{raw.New()} },
+		Wrap:    func(s kv.Store) kv.Store { return meter.New(s, counters) }, Told: telemetry.NewRepositories(),
+	})
 	users, err := auth.Open(auth.Options{KV: r.KV, AdminPassword: adminPassword, Cost: auth.Cost{Memory: 64, Time: 1, Threads: 1}})
 	if err != nil {
 		b.Fatal(err)
@@ -70,6 +77,21 @@ func BenchmarkGetInline(b *testing.B) {
 		h.ServeHTTP(w, req)
 		if w.status != 200 || w.n != benchSize {
 			b.Fatalf("%d, %d bytes", w.status, w.n)
+		}
+	}
+}
+
+func BenchmarkPutInline(b *testing.B) {
+	h, token := benchHandler(b)
+	body := bytes.Repeat([]byte("y"), benchSize)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		req := httptest.NewRequestWithContext(b.Context(), http.MethodPut, fmt.Sprintf("/repository/files/a/%d.bin", i), bytes.NewReader(body))
+		req.Header.Set("Authorization", token)
+		w := &nullWriter{h: http.Header{}}
+		h.ServeHTTP(w, req)
+		if w.status != 201 {
+			b.Fatalf("%d", w.status)
 		}
 	}
 }

@@ -164,6 +164,10 @@ func (s *server) routes() error {
 	if err != nil {
 		return err
 	}
+	describeArtifacts(api.OpenAPI())
+	if s.Registry != nil {
+		registry.Describe(api.OpenAPI())
+	}
 	if err := s.documentation(m, api); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (alone) Lease(context.Context, string, time.Duration) (func(), error) { ret
 // newTasks prepares the tasks of a rig; working runs them.
 func newTasks(r *rig) (*task.Service, error) {
 	planner := &retention.Planner{Repositories: r.Service, Records: r.Records, Now: r.Clock.Now}
-	kinds := append(jobs.Kinds(r.Service, r.Registry), retention.NewKind(planner, r.Registry))
+	kinds := append(jobs.Kinds(r.Service, r.Registry), retention.NewKind(planner, r.Registry, nil))
 	return task.New(task.Config{KV: r.KV, Members: alone{}, Kinds: kinds, Now: r.Clock.Now, Poll: 10 * time.Millisecond})
 }
 

@@ -178,7 +178,8 @@ func TestRegistryGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Create("all", config.Proxy, "docker", func(c *config.Repository) { c.Members, c.WriteMember = ids, first.ID })
+	share := false
+	r.Create("all", config.Proxy, "docker", func(c *config.Repository) { c.Members, c.WriteMember, c.ClaimNames = ids, first.ID, &share })
 	near := r.pushImage("admin", "all/app", "both", "near") // through the group
 	r.do("admin", "GET", "/v2/first/app/manifests/both", nil).status(200).is(near)
 	r.do("admin", "GET", "/v2/all/app/manifests/both", nil).status(200).is(near)

@@ -263,7 +263,8 @@ func TestRegistryRights(t *testing.T) {
 	// The catalog is filtered.
 	r.do("admin", "GET", "/v2/_catalog", nil).status(200).is(`{"repositories":["hub/a","private/a"]}`)
 	r.do("reader", "GET", "/v2/_catalog", nil).status(200).is(`{"repositories":["hub/a"]}`)
-	r.do("", "GET", "/v2/_catalog", nil).status(200).is(`{"repositories":[]}`)
+	r.do("", "GET", "/v2/_catalog", nil).refused(401, "UNAUTHORIZED")
+	r.do("", "GET", "/v2/_catalog?n=0", nil).status(200).is(`{"repositories":[]}`)
 	r.bearer(pull, "GET", "/v2/_catalog", nil).refused(401, "UNAUTHORIZED")
 	r.bearer(r.registryToken("reader", "&scope=registry:catalog:*"), "GET", "/v2/_catalog", nil).status(200).is(`{"repositories":["hub/a"]}`)
 

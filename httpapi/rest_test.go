@@ -16,7 +16,8 @@ var repositoryKeys = strings.Fields(`
 	name repo_type format store upstream_url cache_ttl_secs members write_member listen cleanup_max_unaccessed_days
 	cleanup_max_age_days cleanup_untagged_manifests upstream_auth content_disposition repodata_depth created_at artifact_count
 	total_bytes conflict_policy history_days presigned_redirects upstream_realms mutable_patterns immutable_patterns
-	allow_patterns block_patterns negative_ttl_secs architectures apt_components valid_until_days yum_sqlite minimum_age_days
+	allow_patterns block_patterns negative_ttl_secs architectures apt_components valid_until_days upstream_keys upstream_unsigned yum_sqlite yum_compression
+	minimum_age_days
 	quota_bytes quota_artifacts claim_names cleanup_keep_last cleanup_keep_latest cleanup_name_pattern cleanup_version_pattern`)
 
 func (a *answer) object() map[string]any {

@@ -20,6 +20,7 @@ import (
 	"granary/formats"
 	"granary/formats/all"
 	"granary/formats/docker"
+	"granary/gc"
 	"granary/httpapi/registry"
 	"granary/httpapi/rest"
 	"granary/repo"
@@ -40,6 +41,8 @@ type rig struct {
 	probe   *probe
 	formats []formats.Format
 	tasks   *task.Service // nobody runs them but in working
+	tokens  []string      // made by furnished
+	gc      *gc.Collector
 
 	mu    sync.Mutex
 	ready error // guarded by mu
@@ -72,7 +75,7 @@ func newRig(t *testing.T, change ...func(*Config)) *rig {
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
 	c := Config{
 		Auth: r.auth, Repositories: r.Service, Formats: r.formats, Settings: r.Registry.Settings, Expand: repo.Expand, Version: "0.1.0",
-		REST:    rest.Config{Auth: r.auth, Registry: r.Registry, Repositories: r.Service, Tasks: r.tasks, Ready: r.isReady},
+		REST:    rest.Config{Auth: r.auth, Registry: r.Registry, Repositories: r.Service, Tasks: r.tasks, Ready: r.isReady, Explainer: newExplainer(r)},
 		Metrics: r.metrics, Log: log, RequestLog: log, Ready: r.isReady, Stall: 10 * time.Second,
 	}
 	if c.Registry, err = registry.New(registry.Config{

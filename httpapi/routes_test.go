@@ -68,6 +68,8 @@ var routeTable = map[string]need{
 	"GET /api/v1/settings":                        administer,
 	"PUT /api/v1/settings":                        administer,
 	"POST /api/v1/auth/oidc/exchange":             public,
+	"GET /api/v1/auth/oidc/login":                 public,
+	"GET /api/v1/auth/oidc/callback":              public,
 	"POST /api/v1/settings/reseal":                administer,
 	"GET /api/v1/settings/oidc":                   administer,
 	"PUT /api/v1/settings/oidc":                   administer,
@@ -83,6 +85,7 @@ var routeTable = map[string]need{
 	"DELETE /api/v1/stores/{name}":                administer,
 	"POST /api/v1/stores/{name}/check":            administer,
 	"GET /api/v1/stores/{name}/browse":            administer,
+	"GET /api/v1/stores/{name}/blobs/{id}":        administer,
 	"GET /api/v1/events/stream":                   login,
 	"GET /api/v1/audit":                           administer,
 	"GET /api/v1/webhooks":                        administer,
@@ -113,6 +116,10 @@ var routeTable = map[string]need{
 	"GET /api/v1/repositories/{name}/signing-keys":                  read,
 	"POST /api/v1/repositories/{name}/signing-keys":                 configure,
 	"DELETE /api/v1/repositories/{name}/signing-keys/{fingerprint}": configure,
+
+	"GET /api/v1/repositories/{name}/quarantine":           read,
+	"POST /api/v1/repositories/{name}/quarantine":          configure,
+	"DELETE /api/v1/repositories/{name}/quarantine/{item}": configure,
 
 	"GET /service/rest/v1/status":                                   public,
 	"GET /service/rest/v1/repositories":                             login,
@@ -166,6 +173,22 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodGet, "app/referrers/" + someDigest, "referrers", read},
 		{http.MethodGet, "_catalog", "catalog", read},
 		{http.MethodGet, "UPPER/tags/list", "invalid", read},
+	},
+	"yum": {
+		{http.MethodGet, "el9/repodata/repomd.xml", "repomd", read},
+		{http.MethodGet, "el9/repodata/primary.xml.gz", "metadata", read},
+		{http.MethodGet, "repomd.xml.key", "key", read},
+		{http.MethodGet, "el9/own.repo", "repo file", read},
+		{http.MethodGet, "el9/Packages/hello-1.0-1.noarch.rpm", "package", read},
+		{http.MethodGet, "el9/.treeinfo", "file", read},
+		{http.MethodPost, "upload", "upload", write},
+		{http.MethodPost, "", "upload", write},
+		{http.MethodPut, "el9/Packages/hello-1.0-1.noarch.rpm", "package", write},
+		{http.MethodDelete, "el9/Packages/hello-1.0-1.noarch.rpm", "package", remove},
+		{http.MethodPut, "el9/comps.xml", "extra metadata", write},
+		{http.MethodDelete, "el9/comps.xml", "extra metadata", remove},
+		{http.MethodPost, "snapshots", "snapshot", write},
+		{http.MethodDelete, "snapshots/one", "drop snapshot", remove},
 	},
 	"raw": {
 		{http.MethodGet, "x/y", "file", read},
@@ -280,7 +303,7 @@ var registryTable = []struct {
 	needs        need
 }{
 	{http.MethodGet, "/v2/", login},
-	{http.MethodGet, "/v2/_catalog", public}, // less what the caller may not read
+	{http.MethodGet, "/v2/_catalog", login}, // less what the caller may not read; nobody is asked to log in where nothing is left
 	{http.MethodGet, "/v2/{repo}/app/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/tags/list", read},
 	{http.MethodGet, "/v2/{repo}/app/manifests/v1", read},

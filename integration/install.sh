@@ -8,7 +8,7 @@
 # usage: integration/install.sh [stage ...]     without a stage: all of them
 set -eu
 
-stages="dynamodb-local dynalite versitygw helm debian python-clients npm-clients crane nexus3-cli schemathesis"
+stages="dynamodb-local dynalite versitygw helm debian python-clients npm-clients crane regctl cosign nexus3-cli schemathesis rpm"
 
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/component/versions.env"
@@ -109,6 +109,22 @@ install_crane() {
 	fi
 }
 
+# install_go NAME VERSION PACKAGE builds a client that is one Go program.
+install_go() {
+	dir=$cache/$1-$2
+	if [ ! -d "$dir" ]; then
+		need go "Go"
+		fresh
+		run env "GOBIN=$work" GOFLAGS= CGO_ENABLED=0 go install "$3@$2"
+		[ -x "$work/$1" ] || fail "$stage: go left no $1 behind."
+		keep "$dir"
+	fi
+}
+
+install_regctl() { install_go regctl "$REGCTL" github.com/regclient/regclient/cmd/regctl; }
+
+install_cosign() { install_go cosign "$COSIGN" github.com/sigstore/cosign/v2/cmd/cosign; }
+
 # install_python PACKAGE VERSION makes an environment of its own for a client
 # that is a Python package.
 install_python() {
@@ -138,7 +154,25 @@ install_debian() {
 	dir="what the distribution has"
 	missing=
 	PATH=$PATH:/usr/sbin
-	for pair in slapd:slapd gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev skopeo:skopeo; do
+	for pair in slapd:slapd gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev skopeo:skopeo buildah:buildah podman:podman \
+		dockerd:docker.io docker:docker.io iptables:iptables debootstrap:debootstrap; do
+		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+	done
+	[ -n "$missing" ] || return 0
+	need apt-get "$missing"
+	fresh
+	run apt-get -o DPkg::Lock::Timeout=400 update -q
+	# shellcheck disable=SC2086 # several names
+	run apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends $missing
+	rm -rf "$work"
+	work=
+}
+
+# dnf and its like, where the distribution has them.
+install_rpm() {
+	dir="what the distribution has"
+	missing=
+	for pair in dnf:dnf rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c sqlite3:sqlite3; do
 		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 	done
 	[ -n "$missing" ] || return 0

@@ -186,3 +186,64 @@ func TestBusyMemory(t *testing.T) {
 		t.Errorf("%s resident under 64 clients, want at most %s", mib(peak), mib(busyMemory))
 	}
 }
+
+// Many images at once: the layers come in by POST, PATCH without a length, and
+// PUT, as Docker sends them. The 64 KiB of each are all that the client has.
+func TestManyLayersMemory(t *testing.T) {
+	plain(t)
+	pushes, size := 32, int64(64<<20)
+	if testing.Short() {
+		size = 8 << 20
+	}
+	n := node.Start(t, node.Options{})
+	n.Create(`{"name":"images","repo_type":"hosted","format":"docker"}`)
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: pushes}}
+	defer client.CloseIdleConnections()
+	do := func(want int, method, url string, body io.Reader) (http.Header, error) {
+		req, err := http.NewRequestWithContext(t.Context(), method, url, body)
+		if err != nil {
+			return nil, err
+		}
+		req.SetBasicAuth("admin", node.Password)
+		resp, err := client.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		defer resp.Body.Close() //nolint:errcheck // read to its end
+		text, err := io.ReadAll(resp.Body)
+		if err == nil && resp.StatusCode != want {
+			err = fmt.Errorf("%s %s: %s\n%.500s", method, url, resp.Status, text)
+		}
+		return resp.Header, err
+	}
+	at := func(header http.Header) string {
+		if l := header.Get("Location"); l != "" && l[0] == '/' {
+			return n.URL + l
+		}
+		return header.Get("Location")
+	}
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range pushes {
+		wg.Go(func() {
+			sum := sha256.New()
+			// Only what hides the length is sent in chunks.
+			body := io.MultiReader(io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{byte(i)}), size), sum))
+			header, err := do(http.StatusAccepted, http.MethodPost, n.URL+fmt.Sprintf("/v2/images/app%d/blobs/uploads/", i), nil)
+			if err == nil {
+				header, err = do(http.StatusAccepted, http.MethodPatch, at(header), body)
+			}
+			if err == nil {
+				_, err = do(http.StatusCreated, http.MethodPut, at(header)+"?digest=sha256:"+hex.EncodeToString(sum.Sum(nil)), nil)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d layers of %s in %s, peak %s\n%s", pushes, mib(size), time.Since(began).Round(time.Millisecond), mib(n.PeakRSS()), n.MemoryMap())
+	if peak := n.PeakRSS(); peak > busyMemory {
+		t.Errorf("%s resident while %d layers are pushed, want at most %s", mib(peak), pushes, mib(busyMemory))
+	}
+}

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -74,6 +75,17 @@ func TestNpmAsksUpstream(t *testing.T) {
 	if got := string(n.Want(200, http.MethodGet, "/repository/all/-/npm/v1/keys", nil)); got != npmKeys {
 		t.Errorf("keys without the upstream: %s", got)
 	}
+	// So is what a member has: its packages are found, but that there is nothing
+	// can't be said.
+	doc, err := npmDocument("lefthand", "1.0.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Want(200, http.MethodPut, "/repository/own/lefthand", bytes.NewReader(doc))
+	if got := string(n.Want(200, http.MethodGet, "/repository/all/-/v1/search?text=lefthand", nil)); !strings.Contains(got, `"lefthand"`) {
+		t.Errorf("search without the upstream found %s, want what is published here", got)
+	}
+	n.Want(502, http.MethodGet, "/repository/all/-/v1/search?text=nowhere", nil)
 	if got := string(n.Want(200, http.MethodGet, "/repository/own/-/npm/v1/keys", nil)); got != `{"keys":[]}` {
 		t.Errorf("keys of a hosted repository: %s", got)
 	}

@@ -33,12 +33,37 @@ func TestRegistryTwoNodes(t *testing.T) {
 
 func registryWalk(t *testing.T, a, b *node.Node) {
 	t.Helper()
-	crane := component.Crane(t)
-	if _, err := exec.LookPath("skopeo"); err != nil {
-		need(t, "skopeo")
+	for _, program := range []string{"skopeo", "buildah", "podman"} {
+		if _, err := exec.LookPath(program); err != nil {
+			need(t, program)
+		}
+	}
+	registryScripts(t, "testdata/registry", a, b, func(*testscript.Env) {})
+}
+
+// A real Docker daemon, which needs root, and pulls from one node what it has
+// pushed to another.
+func TestDockerDaemon(t *testing.T) {
+	if _, err := exec.LookPath("docker"); err != nil {
+		need(t, "docker")
+	}
+	daemon := component.Docker(t)
+	nodes := node.Cluster(t, 2)
+	registryScripts(t, "testdata/docker", nodes[0], nodes[1], func(e *testscript.Env) {
+		e.Setenv("DOCKER_HOST", daemon)
+		e.Setenv("DOCKER_CONFIG", filepath.Join(e.WorkDir, ".docker"))
+		e.Setenv("DOCKER_BUILDKIT", "0") // the daemon's own builder: no other program
+	})
+}
+
+func registryScripts(t *testing.T, dir string, a, b *node.Node, setup func(*testscript.Env)) {
+	t.Helper()
+	path := os.Getenv("PATH")
+	for _, program := range []string{component.Crane(t), component.Regctl(t), component.Cosign(t), filepath.Join(component.Helm(t), "helm")} {
+		path = filepath.Dir(program) + string(os.PathListSeparator) + path
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/registry",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			up := node.Start(t, node.Options{})
@@ -51,9 +76,10 @@ func registryWalk(t *testing.T, a, b *node.Node) {
 			e.Setenv("USER", "admin:"+node.Password)
 			e.Setenv("PASSWORD", node.Password)
 			e.Setenv("HOME", e.WorkDir)
-			e.Setenv("PATH", filepath.Dir(crane)+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("PATH", path)
 			e.Setenv("ID", strings.ToLower(rand.Text()[:8]))
-			return nil
+			setup(e)
+			return storage(e)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"random":     random,
@@ -67,6 +93,16 @@ func registryWalk(t *testing.T, a, b *node.Node) {
 			"kill-upstream": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("upstream").(*node.Node).Kill() },
 		},
 	})
+}
+
+// storage gives buildah and podman a place of their own, of plain files.
+func storage(e *testscript.Env) error {
+	at := filepath.Join(e.WorkDir, "storage")
+	conf := fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(at, "graph"), filepath.Join(at, "run"))
+	path := filepath.Join(e.WorkDir, "storage.conf")
+	e.Setenv("CONTAINERS_STORAGE_CONF", path)
+	e.Setenv("REGISTRY_AUTH_FILE", filepath.Join(e.WorkDir, "containers-auth.json"))
+	return os.WriteFile(path, []byte(conf), 0o600)
 }
 
 // An upload begun on one node goes on at another, and ends there when the first

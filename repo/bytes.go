@@ -12,10 +12,14 @@ import (
 	"granary/repo/refs"
 )
 
+// bodyMemory is how many bytes of memory all bodies that come in at once may
+// wait in; see [blob.Budget].
+const bodyMemory = 24 << 20
+
 // receiveOptions are those of every body that comes in; size is the announced
 // length, -1 if unknown.
 func (s *Service) receiveOptions(size int64, also ...digest.Algorithm) blob.Options {
-	return blob.Options{Inline: s.inline, Size: size, Also: also, NewID: s.ids.NewID}
+	return blob.Options{Inline: s.inline, Size: size, Also: also, Budget: s.memory, NewID: s.ids.NewID}
 }
 
 // hold gives received bytes a place in a store: a use of the reference to
@@ -38,14 +42,18 @@ func (s *Service) discard(ctx context.Context, rc *blob.Received) {
 }
 
 // opener opens the content of a blob; where its bytes are missing the
-// reference by hash is followed once.
+// reference by hash is followed once. Bytes that were found wrong are not opened.
 func (s *Service) opener(storeID string, id blob.ID, sums digest.Sums) func(context.Context, int64, int64) (io.ReadCloser, error) {
 	return func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
 		store, err := s.Store(ctx, storeID)
 		if err != nil {
 			return nil, err
 		}
-		r, err := store.Open(ctx, id, offset, n)
+		at, err := s.present(ctx, storeID, id, sums)
+		if err != nil {
+			return nil, fmt.Errorf("blob %s: %w", id, err)
+		}
+		r, err := store.Open(ctx, at, offset, n)
 		if !errors.Is(err, blob.ErrNotFound) {
 			return r, err
 		}

@@ -155,13 +155,22 @@ func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Conte
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, op.Key(), err)
 	}
+	switch err := c.judgeTarget(ctx, op, rec.Sums); {
+	case errors.Is(err, formats.ErrBlocked):
+		// The name may have moved on to what may be had.
+		return c.fill(ctx, op, nil, false)
+	case err != nil:
+		return nil, err
+	}
 	content := c.content(op, rec)
 	content.Fixed = fixed
 	if fixed || rec.Origin == nil || c.repo.fresh(rec.Origin.Checked, c.service.Now()) {
+		c.cached(Hit)
 		return content, nil
 	}
 	old := &copied{rec, version}
 	if c.repo.ttl() > 0 {
+		c.cached(StaleServe)
 		c.begin(ctx, op, old, false)
 		return content, nil
 	}

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	"granary/formats"
@@ -39,6 +40,11 @@ func (c *cache) claimed(ctx context.Context, scope, name string) (bool, error) {
 		return false, nil
 	}
 	pkg, _ := c.repo.release(scope, name)
+	if p, ok := c.repo.format.(formats.Placer); ok && pkg != "" {
+		if scope = p.ClaimScope(scope); scope == "" {
+			return false, nil
+		}
+	}
 	if pkg == "" {
 		return false, nil
 	}
@@ -59,8 +65,7 @@ func (cl *claims) has(ctx context.Context, scope, pkg string) (bool, error) {
 	return packages[pkg], nil
 }
 
-// collect adds the packages of the hosted repositories below a group. Of a scope
-// that is one package's the first record tells.
+// collect adds the packages of the hosted repositories below a group.
 func (cl *claims) collect(ctx context.Context, r *repository, scope string, packages map[string]bool, depth int) error {
 	if depth > maxDepth {
 		return nil
@@ -80,18 +85,61 @@ func (cl *claims) collect(ctx context.Context, r *repository, scope string, pack
 			}
 			continue
 		}
-		whole, _ := member.release(scope, "")
-		for rec, err := range (&hosted{service: cl.service, repo: member}).Records(ctx, scope) {
-			if err != nil {
-				return err
-			}
-			if pkg, _ := member.release(scope, rec.Name); pkg != "" {
-				packages[pkg] = true
-			}
-			if whole != "" {
-				break
-			}
+		found, err := cl.service.packages(ctx, member, scope)
+		if err != nil {
+			return err
 		}
+		maps.Copy(packages, found)
 	}
 	return nil
+}
+
+// knownNames are the packages of a scope of a hosted repository at a stamp.
+type knownNames struct {
+	stamp    string
+	packages map[string]bool
+}
+
+// maxKnown is what known packages may take of memory, in bytes or so.
+const maxKnown = 8 << 20
+
+func (k knownNames) weight() uint32 {
+	n := 128
+	for name := range k.packages {
+		n += len(name) + 64
+	}
+	return uint32(min(n, maxKnown+1)) //nolint:gosec // small
+}
+
+// packages are the names that a hosted repository has in a scope, those in
+// quarantine too. They are read once per stamp: a write stamps the scope after
+// its records, so that a name whose write was answered is never missed. What
+// one record tells, as of a scope that is a package's, is read each time.
+func (s *Service) packages(ctx context.Context, r *repository, scope string) (map[string]bool, error) {
+	h := &hosted{service: s, repo: r}
+	packages := map[string]bool{}
+	whole, _ := r.release(scope, "")
+	key, stamp := r.ID+" "+scope, ""
+	if whole == "" {
+		var err error
+		if stamp, err = h.stored(ctx, scope); err != nil || stamp == "" {
+			return packages, err
+		}
+		if k, ok := s.names.GetIfPresent(key); ok && k.stamp == stamp {
+			return k.packages, nil
+		}
+	}
+	for rec, err := range h.all(ctx, scope, "") {
+		if err != nil {
+			return nil, err
+		}
+		if pkg, _ := r.release(scope, rec.Name); pkg != "" {
+			packages[pkg] = true
+		}
+		if whole != "" {
+			return packages, nil
+		}
+	}
+	s.names.Set(key, knownNames{stamp, packages})
+	return packages, nil
 }

@@ -47,6 +47,18 @@ func (s *Service) BeginClone(ctx context.Context, registry Cloner, source, newNa
 	if err != nil {
 		return Clone{}, err
 	}
+	if bounded(from) {
+		// The copy has the same quota, which may be less than what is there.
+		count, size, err := s.Records.Usage(ctx, from.ID)
+		switch {
+		case err != nil:
+			return Clone{}, fmt.Errorf("ask for the quota of %s: %w", newName, err)
+		case from.QuotaArtifacts != nil && count > *from.QuotaArtifacts:
+			return Clone{}, quotaError(newName, "artifacts", *from.QuotaArtifacts, count)
+		case from.QuotaBytes != nil && size > *from.QuotaBytes:
+			return Clone{}, quotaError(newName, "bytes", *from.QuotaBytes, size)
+		}
+	}
 	to, err := registry.CreateRepository(ctx, newName, func(c *config.Repository) error {
 		id, name, created := c.ID, c.Name, c.Created
 		*c = *from

@@ -16,6 +16,7 @@ type content struct {
 	sums   digest.Sums
 	inline []byte
 	store  string // id; "" if inline
+	fresh  bool   // the upload brought it: it was not known before
 }
 
 // use makes the stored form of a record of such bytes: a use of their

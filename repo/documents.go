@@ -43,6 +43,8 @@ type document struct {
 	// Replaced: there is no document, but there was one before.
 	Replaced bool   `cbor:"12,keyasint,omitempty"`
 	Next     string `cbor:"13,keyasint,omitempty"` // URL of what the upstream says follows
+
+	lost bool // its bytes are, so that it is asked for as if it were not here
 }
 
 func (d *document) stamp() string { return cacheStamp + hex.EncodeToString(d.Sums.BLAKE3[:16]) }
@@ -63,10 +65,11 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 	d, version, err := c.service.documentTable().Get(ctx, key)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		return c.askDocument(ctx, scope, path, nil, "", sum)
+		return c.renewed(ctx, scope, path, nil, "", sum)
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	case c.current(&d, sum):
+		c.cached(Hit)
 		return d.result(path)
 	case c.repo.ttl() > 0 && !d.missing() && sum.IsZero():
 		c.service.background(ctx, func(ctx context.Context) {
@@ -74,9 +77,23 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 				c.service.Log.WarnContext(ctx, "refresh a document", "repository", c.repo.Name, "path", path, "error", err)
 			}
 		})
+		c.cached(StaleServe)
 		return d.result(path)
 	}
-	return c.askDocument(ctx, scope, path, &d, version, sum)
+	return c.renewed(ctx, scope, path, &d, version, sum)
+}
+
+// renewed is askDocument for what a client asked for: it counts what came of it,
+// and what the upstream does not have is formats.ErrNotFound.
+func (c *cache) renewed(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	now, err := c.askDocument(ctx, scope, path, old, version, sum)
+	if err != nil {
+		c.came(err, false, false)
+		return nil, err
+	}
+	changed := old == nil || old.Status != now.Status || !bytes.Equal(old.Sums.BLAKE3, now.Sums.BLAKE3)
+	c.came(nil, changed, now == old)
+	return now.result(path)
 }
 
 // current tells whether the upstream need not be asked.
@@ -97,7 +114,8 @@ func (d *document) result(path string) (*document, error) {
 	return d, nil
 }
 
-// askDocument asks the upstream once for all who wait for the same document.
+// askDocument asks the upstream once for all who wait for the same document. It
+// returns old itself where the upstream can't be asked.
 func (c *cache) askDocument(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
 	type result struct {
 		d   *document
@@ -115,10 +133,10 @@ func (c *cache) askDocument(ctx context.Context, scope, path string, old *docume
 	select {
 	case r := <-ch:
 		if r.Err == nil {
-			return r.Val.(*document).result(path)
+			return r.Val.(*document), nil
 		}
-		if old != nil && sum.IsZero() && !errors.Is(r.Err, formats.ErrBadRequest) {
-			return old.result(path)
+		if old != nil && !old.lost && sum.IsZero() && !errors.Is(r.Err, formats.ErrBadRequest) {
+			return old, nil
 		}
 		return nil, r.Err
 	case <-ctx.Done():
@@ -131,13 +149,27 @@ func (c *cache) fetchDocument(ctx context.Context, scope, path string, old *docu
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && !old.missing() && sum.IsZero() {
+	if old != nil && !old.missing() && !old.lost && sum.IsZero() {
 		req.ETag, req.LastModified = old.ETag, old.LastModified
 	}
-	resp, err := c.service.Upstream.Get(ctx, req)
+	var d *document
+	err = c.each(ctx, req, func(req upstream.Request, told digest.Sums) (err error) {
+		if sum.IsZero() {
+			d, err = c.fetchFrom(ctx, req, scope, path, old, version, told)
+			return err
+		}
+		d, err = c.fetchFrom(ctx, req, scope, path, old, version, sum)
+		return err
+	})
 	if errors.Is(err, formats.ErrNotFound) {
 		return c.storeDocument(ctx, scope, path, old, version, &document{Status: http.StatusNotFound, Checked: c.service.Now().UnixNano()})
 	}
+	return d, err
+}
+
+// fetchFrom asks one upstream.
+func (c *cache) fetchFrom(ctx context.Context, req upstream.Request, scope, path string, old *document, version kv.Version, sum digest.Sums) (*document, error) {
+	resp, err := c.service.Upstream.Get(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("document %s of the upstream of %s: %w", path, c.repo.Name, err)
 	}
@@ -169,17 +201,23 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	if err := rc.Sums().Check(sum); err != nil {
 		return nil, fmt.Errorf("%w: document %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
+	if err := c.attest(ctx, scope, path, rc); err != nil {
+		return nil, err
+	}
 	d := &document{
 		Status: http.StatusOK, Checked: c.service.Now().UnixNano(), ETag: resp.ETag, LastModified: resp.LastModified, URL: resp.URL,
 		Size: rc.Size(), Sums: rc.Sums(), Next: nextPage(resp),
 	}
-	if old != nil && bytes.Equal(old.Sums.BLAKE3, d.Sums.BLAKE3) {
+	if old != nil && !old.lost && bytes.Equal(old.Sums.BLAKE3, d.Sums.BLAKE3) {
 		d.Inline, d.Store, d.Blob = old.Inline, old.Store, old.Blob
 		return c.storeDocument(ctx, scope, path, old, version, d)
 	}
 	if b, ok := rc.Inline(); ok {
 		d.Inline = bytes.Clone(b)
-		return c.storeDocument(ctx, scope, path, old, version, d)
+		if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+			return nil, err
+		}
+		return d, c.enter(ctx, scope, path)
 	}
 	held, err := c.service.hold(ctx, c.repo.Store, rc)
 	if err != nil {
@@ -187,6 +225,9 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	}
 	d.Store, d.Blob = c.repo.Store, held.Blob
 	if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
+		return nil, err
+	}
+	if err := c.enter(ctx, scope, path); err != nil {
 		return nil, err
 	}
 	if err := c.service.Refs.Confirm(ctx, held); err != nil {
@@ -262,10 +303,15 @@ func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.Read
 	if err != nil {
 		return nil, err
 	}
+	return s.cache.bytesOf(ctx, s.scope, path, d)
+}
+
+// bytesOf opens what a document has.
+func (c *cache) bytesOf(ctx context.Context, scope, path string, d *document) (io.ReadCloser, error) {
 	if d.Blob == "" {
 		return io.NopCloser(bytes.NewReader(d.Inline)), nil
 	}
-	return s.cache.service.opener(d.Store, d.Blob, d.Sums)(ctx, 0, -1)
+	return c.opener(scope, path, d)(ctx, 0, -1)
 }
 
 var _ formats.Paged = source{}

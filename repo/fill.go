@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"granary/blob"
+	"granary/digest"
 	"granary/formats"
 	"granary/kv"
 	"granary/repo/record"
+	"granary/repo/upstream"
 )
 
 // followFrom is the size in bytes from which a fill's bytes are passed on
@@ -42,6 +44,9 @@ type fill struct {
 	head    *formats.Content // what may be said while bytes arrive; nil: wait for the end
 	content *formats.Content
 	err     error
+	// fetched: there is more to it than a copy that was confirmed. It is set
+	// before started is closed.
+	fetched bool
 }
 
 // begin joins the fill of an object, or starts it. cold: there was no record
@@ -83,12 +88,15 @@ func (c *cache) fill(ctx context.Context, op formats.Op, old *copied, cold bool)
 		select {
 		case <-f.done:
 		default:
+			c.cached(Miss)
 			return f.follow(), nil
 		}
 	}
 	if f.err != nil {
+		c.came(f.err, false, false)
 		return nil, f.err
 	}
+	c.came(nil, f.fetched, f.content.Warning == stale)
 	content := *f.content
 	return &content, nil
 }
@@ -110,6 +118,7 @@ func (c *cache) run(ctx context.Context, f *fill, op formats.Op, old *copied, co
 	content, err = c.fetch(ctx, f, op, old)
 	if err != nil && old == nil && f.head == nil {
 		content, err = c.derive(ctx, op, err)
+		f.fetched = err == nil
 	}
 	switch {
 	case err == nil, ctx.Err() != nil:
@@ -197,7 +206,11 @@ func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copi
 	if old != nil && old.record.Origin != nil {
 		req.ETag, req.LastModified = old.record.Origin.ETag, old.record.Origin.LastModified
 	}
-	resp, err := c.service.Upstream.Get(ctx, req)
+	var resp *upstream.Response
+	err = c.each(ctx, req, func(req upstream.Request, _ digest.Sums) (err error) {
+		resp, err = c.service.Upstream.Get(ctx, req) //nolint:bodyclose // below
+		return err
+	})
 	if errors.Is(err, formats.ErrNotFound) {
 		return nil, c.forget(ctx, op, old, err)
 	}

@@ -14,8 +14,9 @@ import (
 )
 
 // Finish publishes what a session has. One part becomes the record's bytes as
-// it lies in the store. Several are read back and written as one, which also
-// computes the BLAKE3 of the whole; the session takes no bytes meanwhile.
+// it lies in the store. Several are put together by the store, if it took them as
+// pieces, and read once for the BLAKE3 of the whole; else they are read back and
+// written as one. The session takes no bytes meanwhile.
 func (s *session) Finish(ctx context.Context, rec formats.Record, want digest.Sums, last *formats.Chunk) (formats.Record, error) {
 	if s.now.State != sessions.Open {
 		if s.now.Name != rec.Name {
@@ -56,7 +57,7 @@ func (s *session) finish(ctx context.Context, rec formats.Record, want digest.Su
 	case whole != nil && whole.At > 0:
 		return formats.Record{}, fmt.Errorf("%w: bytes from %d on, but there are none", formats.ErrOffset, whole.At)
 	case whole != nil:
-		return s.publishBody(ctx, rec, whole.Body, whole.Size, want)
+		return s.whole(ctx, rec, want, whole)
 	case s.now.Parts == 0:
 		return s.publishBody(ctx, rec, bytes.NewReader(nil), 0, want)
 	}
@@ -71,7 +72,7 @@ func (s *session) finish(ctx context.Context, rec formats.Record, want digest.Su
 	if err := sums.Check(want); err != nil {
 		return formats.Record{}, fmt.Errorf("%w: %w", formats.ErrChecksum, err)
 	}
-	if len(parts) == 1 && known(parts[0].Sums, want) {
+	if s.now.Whole == nil && len(parts) == 1 && known(parts[0].Sums, want) {
 		return s.keep(ctx, rec, parts[0])
 	}
 	if s.now.State == sessions.Open {
@@ -80,9 +81,23 @@ func (s *session) finish(ctx context.Context, rec formats.Record, want digest.Su
 			return formats.Record{}, err
 		}
 	}
+	if s.now.Whole != nil {
+		return s.assemble(ctx, rec, want, parts)
+	}
 	r := &joined{ctx: ctx, service: s.service, parts: parts}
 	defer r.Close() //nolint:errcheck // only read
 	return s.publishBody(ctx, rec, r, s.now.Offset, want)
+}
+
+// whole publishes what came in one piece.
+func (s *session) whole(ctx context.Context, rec formats.Record, want digest.Sums, c *formats.Chunk) (formats.Record, error) {
+	defer s.service.uploading()()
+	taken := int64(0)
+	s.service.Observer.ChunkBegan()
+	defer func() { s.service.Observer.ChunkEnded(taken) }()
+	out, err := s.publishBody(ctx, rec, c.Body, c.Size, want)
+	taken = out.Size
+	return out, err
 }
 
 // known tells whether all wanted digests are among the sums.
@@ -101,7 +116,7 @@ func (s *session) keep(ctx context.Context, rec formats.Record, p sessions.Part)
 	if err != nil {
 		return formats.Record{}, err
 	}
-	tx.puts = append(tx.puts, put{rec: rec, kept: &content{size: p.Size, sums: p.Sums, inline: p.Inline, store: p.Store}})
+	tx.puts = append(tx.puts, put{rec: rec, kept: &content{size: p.Size, sums: p.Sums, inline: p.Inline, store: p.Store, fresh: p.Fresh}})
 	return tx.one(ctx)
 }
 

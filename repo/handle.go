@@ -105,6 +105,7 @@ func (h *Handle) Write(ctx context.Context, op formats.Op, up *formats.Upload, p
 	if err != nil {
 		return nil, err
 	}
+	defer h.service.uploading()()
 	tx, err := newTx(ctx, t, up, pre)
 	if err != nil {
 		return nil, err
@@ -193,5 +194,13 @@ func (h *Handle) Call(w http.ResponseWriter, r *http.Request, op formats.Op) err
 	if !ok {
 		return fmt.Errorf("%s: %w", op.Label, formats.ErrNotFound)
 	}
-	return c.Call(w, r.WithContext(formats.WithUploads(r.Context(), uploads{h})), op, h.view)
+	ctx := formats.WithDocuments(formats.WithUploads(r.Context(), uploads{h}), documentsOf{h})
+	return c.Call(w, r.WithContext(ctx), op, h.view)
+}
+
+// documentsOf is formats.Documents.
+type documentsOf struct{ *Handle }
+
+func (d documentsOf) Document(ctx context.Context, op formats.Op) (*formats.Content, error) {
+	return d.Read(ctx, op, ReadOptions{})
 }

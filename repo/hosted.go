@@ -41,9 +41,19 @@ const (
 // Stamp reads consistently. A scope with records and no stamp, which a crash
 // between the two leaves behind, is stamped now.
 func (h *hosted) Stamp(ctx context.Context, scope string) (string, error) {
+	read := h.stored
 	if h.moment != nil {
-		return h.pastStamp(ctx, scope)
+		read = h.pastStamp
 	}
+	stamp, err := read(ctx, scope)
+	if err != nil || stamp == "" {
+		return "", err
+	}
+	return stamp + h.repo.quarantineStamp(), nil
+}
+
+// stored is the stamp of what is stored, whatever of it is shown.
+func (h *hosted) stored(ctx context.Context, scope string) (string, error) {
 	stamp, err := h.service.Records.Stamp(ctx, h.repo.space, scope)
 	if err != nil {
 		return "", fmt.Errorf("read the stamp of %s/%s: %w", h.repo.Name, scope, err)
@@ -57,7 +67,7 @@ func (h *hosted) Stamp(ctx context.Context, scope string) (string, error) {
 }
 
 func (h *hosted) heal(ctx context.Context, scope string) (string, error) {
-	for _, err := range h.Records(ctx, scope) {
+	for _, err := range h.all(ctx, scope, "") {
 		if err != nil {
 			return "", err
 		}
@@ -78,6 +88,11 @@ var _ formats.Ranger = (*hosted)(nil)
 
 // RecordsFrom reads consistently.
 func (h *hosted) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
+	return h.repo.shown(h.all(ctx, scope, from))
+}
+
+// all are the records with those that are not shown.
+func (h *hosted) all(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
 	return func(yield func(formats.Record, error) bool) {
 		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, h.when(), record.From(from)) {
 			if err != nil {
@@ -106,6 +121,9 @@ func (h *hosted) Open(ctx context.Context, op formats.Op) (*formats.Content, err
 // find takes an immutable hit as it comes; a path that may be overwritten, and
 // every miss, is read consistently.
 func (h *hosted) find(ctx context.Context, op formats.Op, fresh bool) (*formats.Content, error) {
+	if err := h.repo.inQuarantine(op.Scope, op.Name, op.Upstream()); err != nil {
+		return nil, err
+	}
 	mode := record.Latest
 	if op.Fixed && !fresh {
 		mode = record.Hit
@@ -135,6 +153,12 @@ func (h *hosted) content(op formats.Op, rec record.Record) *formats.Content {
 	}
 	if rec.Blob == "" {
 		c.Open = inlineOpener(rec.Inline)
+		if err := intact(rec.Inline, rec.Sums); err != nil {
+			c.Inline = nil
+			c.Open = func(context.Context, int64, int64) (io.ReadCloser, error) {
+				return nil, fmt.Errorf("%s/%s: %w", h.repo.Name, op.Key(), err)
+			}
+		}
 		return c
 	}
 	c.Open = func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
@@ -159,7 +183,14 @@ func (h *hosted) presigner(rec record.Record) func(context.Context, string) (str
 		if ttl < time.Second {
 			return "", false, nil
 		}
-		return blob.Presign(ctx, store, rec.Blob, ttl, blob.Header{ContentType: contentType})
+		id, err := h.service.present(ctx, rec.Store, rec.Blob, rec.Sums)
+		if errors.Is(err, formats.ErrCorrupt) {
+			return "", false, nil // whoever opens it says so
+		}
+		if err != nil {
+			return "", false, err
+		}
+		return blob.Presign(ctx, store, id, ttl, blob.Header{ContentType: contentType})
 	}
 }
 

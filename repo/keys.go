@@ -49,6 +49,17 @@ func (s *Service) signed(ctx context.Context, name string) (*repository, error) 
 	return r, nil
 }
 
+// Signs tells whether a repository of this configuration signs documents.
+func (s *Service) Signs(c *config.Repository) bool {
+	for _, f := range s.Formats {
+		if f.Name() == c.Format {
+			_, ok := f.(formats.Signs)
+			return ok && c.Type != config.Cache
+		}
+	}
+	return false
+}
+
 // SigningKeys returns the keys that sign now, the one in force first. A
 // repository that has none yet gets its first. ErrBadRequest where nothing is
 // signed.
@@ -119,6 +130,51 @@ func (s *Service) newKey(r *repository, n NewKey) (config.SigningKey, error) {
 		n.Algorithm = signing.Ed25519
 	}
 	return signing.Generate(r.Name, n.Algorithm, s.Now())
+}
+
+// CheckSigningKey tells what is wrong with a key that is to be restored.
+func (s *Service) CheckSigningKey(fingerprint, private string) error {
+	key, err := signing.Import(private, "", s.Now())
+	switch {
+	case errors.Is(err, signing.ErrKey):
+		return formats.BadRequest("private_key: %v", err)
+	case err != nil:
+		return err
+	case key.Fingerprint != fingerprint:
+		return formats.BadRequest("private_key: is that of another fingerprint")
+	}
+	return nil
+}
+
+// RestoreSigningKeys puts keys in force as they were when they were saved, the
+// last one that has no end. Keys here that are not among them go on to sign
+// beside it for a time.
+func (s *Service) RestoreSigningKeys(ctx context.Context, name string, keys []config.SigningKey, overlap time.Duration) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	r, err := s.signed(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, err = s.Registry.UpdateSigning(ctx, r.ID, func(c *config.Signing) error {
+		saved := func(k config.SigningKey) bool {
+			return slices.ContainsFunc(keys, func(o config.SigningKey) bool { return o.Fingerprint == k.Fingerprint })
+		}
+		list := slices.DeleteFunc(slices.Clone(c.Keys), saved)
+		for i := range list {
+			if list[i].Until.IsZero() {
+				list[i].Until = s.Now().Add(overlap)
+			}
+		}
+		list = append(list, keys...)
+		c.Keys = list[max(0, len(list)-maxSigningKeys):]
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("restore the signing keys of %s: %w", name, err)
+	}
+	return nil
 }
 
 // EndSigningKey makes a key sign no more, at once and on every node: it is

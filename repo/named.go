@@ -35,6 +35,7 @@ type Indexed struct {
 	Publication string
 	Made        int64
 	Stamp       bool
+	Document    string // path of an upstream's document, "" for other items
 	Names       []Named
 }
 
@@ -51,6 +52,7 @@ func ReadIndexed(item kv.Item) (Indexed, error) {
 		x.Publication = name[len(pubPrefix):]
 		err = x.publication(item)
 	case strings.HasPrefix(name, docPrefix):
+		x.Document = name[len(docPrefix):]
 		var d document
 		if err = kv.Unmarshal(item.Value, &d); err == nil {
 			err = x.add(d.Store, d.Sums, d.Blob)

@@ -35,14 +35,30 @@ func (c *cache) fetchPointed(ctx context.Context, f *fill, op formats.Op, old *c
 	if !ok {
 		return c.fetchUnnamed(ctx, f, op, old, p)
 	}
+	if err := c.judge(ctx, target); err != nil {
+		return nil, err
+	}
 	if old != nil && old.record.Origin != nil && has(old.record.Sums, target.Sum) {
 		return c.confirmCopy(ctx, op, old)
 	}
-	if _, err := c.find(ctx, target, false); err != nil {
+	f.fetched = true
+	pointed, err := c.find(ctx, target, false)
+	if err != nil {
 		// Not that there is no such name: that has been told.
 		return nil, fmt.Errorf("%w: %s points to %s: %s", formats.ErrUpstream, op.Upstream(), target.Name, err.Error())
 	}
-	return c.point(ctx, target, op, &record.Origin{Checked: c.service.Now().UnixNano(), URL: resp.URL})
+	content, err := c.point(ctx, target, op, &record.Origin{Checked: c.service.Now().UnixNano(), URL: resp.URL})
+	if errors.Is(err, formats.ErrNotFound) || errors.Is(err, ErrQuota) {
+		return named(pointed, op), nil // there was no room to keep it
+	}
+	return content, err
+}
+
+// named is the content of what a name points to, under the name.
+func named(pointed *formats.Content, op formats.Op) *formats.Content {
+	content := *pointed
+	content.Scope, content.Name, content.Fixed, content.Accessed = op.Scope, op.Name, op.Fixed, nil
+	return &content
 }
 
 // has tells whether all digests of want are known and equal.
@@ -56,7 +72,11 @@ func (c *cache) fetchUnnamed(ctx context.Context, f *fill, op formats.Op, old *c
 		return nil, err
 	}
 	if target, ok := p.Target(op, nil, content.Sums); ok {
-		if _, err := c.point(ctx, op, target, &record.Origin{Checked: c.service.Now().UnixNano()}); err != nil {
+		if err := c.judge(ctx, target); err != nil {
+			return nil, err
+		}
+		_, err := c.point(ctx, op, target, &record.Origin{Checked: c.service.Now().UnixNano()})
+		if err != nil && !errors.Is(err, formats.ErrNotFound) && !errors.Is(err, ErrQuota) {
 			return nil, err
 		}
 	}
@@ -68,6 +88,13 @@ func (c *cache) point(ctx context.Context, from, to formats.Op, origin *record.O
 	src, _, err := c.service.Records.Get(ctx, c.repo.space, from.Scope, from.Name, record.Latest)
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, from.Key(), err)
+	}
+	count, longer, err := c.growth(ctx, to.Scope, to.Name, src.Size, true)
+	if err == nil {
+		err = c.service.room(ctx, c.repo.Repository, count, longer)
+	}
+	if err != nil {
+		return nil, err
 	}
 	now := c.service.Now().UnixNano()
 	rec := record.Record{

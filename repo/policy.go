@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"time"
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
 
+	"granary/digest"
 	"granary/formats"
 )
 
@@ -26,6 +28,8 @@ const (
 	ReasonTooYoung   = "too-young"   // than minimum_age_days
 	ReasonAgeUnknown = "age-unknown" // the upstream does not tell, and there is a minimum
 	ReasonClaimed    = "claimed"     // a hosted member of the group has the name
+	// ReasonQuarantined: an administrator has put it away by hand.
+	ReasonQuarantined = "quarantined"
 )
 
 // PolicyError is a refusal with its reason. It is a formats.ErrBlocked, or,
@@ -33,6 +37,7 @@ const (
 type PolicyError struct {
 	Reason  string
 	What    string    // path or release
+	Detail  string    // in an administrator's words
 	Until   time.Time // of ReasonTooYoung: when it ends
 	Missing bool      // told as not found
 }
@@ -41,6 +46,9 @@ func (e *PolicyError) Error() string {
 	s := e.What + ": " + formats.ErrBlocked.Error() + ": " + e.Reason
 	if !e.Until.IsZero() {
 		s += ", until " + e.Until.UTC().Format(time.RFC3339)
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
 	}
 	return s
 }
@@ -102,11 +110,11 @@ func (c *cache) oldest() time.Time {
 func (c *cache) policyStamp() string {
 	oldest := c.oldest()
 	if len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) == 0 && oldest.IsZero() {
-		return ""
+		return c.repo.quarantineStamp()
 	}
 	h := blake3.New()
 	fmt.Fprintf(h, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix())
-	return "+" + hex.EncodeToString(h.Sum(nil)[:8])
+	return "+" + hex.EncodeToString(h.Sum(nil)[:8]) + c.repo.quarantineStamp()
 }
 
 // judge decides about a file that a client asks for.
@@ -131,6 +139,9 @@ func (c *cache) permit(ctx context.Context, rec formats.Record, claimed bool) er
 	if claimed {
 		return refuse(ReasonClaimed, time.Time{})
 	}
+	if err := c.repo.inQuarantine(rec.Scope, rec.Name, path); err != nil {
+		return err
+	}
 	if c.repo.blocks(path, release) {
 		return refuse(ReasonBlocked, time.Time{})
 	}
@@ -141,6 +152,9 @@ func (c *cache) permit(ctx context.Context, rec formats.Record, claimed bool) er
 	}
 	if _, version := f.Release(rec.Scope, rec.Name); version == "" {
 		return nil // of no one release
+	}
+	if p, ok := c.repo.format.(formats.Placer); ok && !p.Aged(rec.Scope, rec.Name) {
+		return nil
 	}
 	published, err := c.published(ctx, f, rec)
 	switch {
@@ -154,14 +168,14 @@ func (c *cache) permit(ctx context.Context, rec formats.Record, claimed bool) er
 	return nil
 }
 
-// published is when a release was published at the upstream. It does not
-// change, so that the upstream is asked once in the life of this process.
+// published is when a file's release was published at the upstream, or the file
+// where it came later. It does not change, so that the upstream is asked once in
+// the life of this process.
 func (c *cache) published(ctx context.Context, f formats.Releaser, rec formats.Record) (time.Time, error) {
 	if !rec.Time.IsZero() {
 		return rec.Time, nil
 	}
-	pkg, version := f.Release(rec.Scope, rec.Name)
-	key := c.repo.ID + " " + pkg + "@" + version
+	key := c.repo.ID + " " + rec.Key()
 	if t, ok := c.service.ages.GetIfPresent(key); ok {
 		return t, nil
 	}
@@ -176,6 +190,41 @@ func (c *cache) published(ctx context.Context, f formats.Releaser, rec formats.R
 		c.service.ages.Set(key, t)
 	}
 	return t, nil
+}
+
+// judgeTarget decides about what a name points to by the copy that is here.
+func (c *cache) judgeTarget(ctx context.Context, op formats.Op, sums digest.Sums) error {
+	p, ok := c.repo.format.(formats.Pointer)
+	if !ok || !p.Points(op) || c.policyStamp() == "" {
+		return nil
+	}
+	target, ok := p.Target(op, nil, sums)
+	if !ok {
+		return nil
+	}
+	return c.judge(ctx, target)
+}
+
+var _ formats.Dater = source{}
+
+// Modified is the Last-Modified of the upstream's file.
+func (s source) Modified(ctx context.Context, path string) (time.Time, error) {
+	req, err := s.cache.request(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	resp, err := s.cache.service.Upstream.Head(ctx, req)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s of the upstream of %s: %w", path, s.cache.repo.Name, err)
+	}
+	if resp.Body != nil {
+		resp.Body.Close() //nolint:errcheck // of a HEAD
+	}
+	t, err := http.ParseTime(resp.LastModified)
+	if err != nil {
+		return time.Time{}, nil //nolint:nilerr // it does not tell
+	}
+	return t.UTC(), nil
 }
 
 // Times of releases are asked for in batches, several at once.

@@ -90,6 +90,9 @@ func (s *Service) Promote(ctx context.Context, p Promotion, cursor string, save 
 	m := &promoting{Service: s, Promotion: p, to: to, sp: sp}
 	if cursor == promoteCopy {
 		done, err := m.copy(ctx, from)
+		if err == nil {
+			err = s.room(ctx, to, m.more, m.longer)
+		}
 		if refusedForGood(err) {
 			return errors.Join(err, s.AbandonPromotion(ctx, p))
 		}
@@ -124,6 +127,9 @@ type promoting struct {
 	// copied are the scopes and names of what was copied by this run; nil if
 	// that is not all, or too much.
 	copied [][2]string
+	// more and longer are how many files and bytes this run adds to the target;
+	// counted only where it has a quota.
+	more, longer int64
 }
 
 // maxRemembered bounds copied.
@@ -139,7 +145,7 @@ func (m *promoting) remember(n record.Named) {
 
 // refusedForGood tells whether trying again is of no use.
 func refusedForGood(err error) bool {
-	return errors.Is(err, formats.ErrExists) || errors.Is(err, formats.ErrNotFound) || errors.Is(err, formats.ErrCorrupt)
+	return errors.Is(err, ErrQuota) || errors.Is(err, formats.ErrExists) || errors.Is(err, formats.ErrNotFound) || errors.Is(err, formats.ErrCorrupt)
 }
 
 func (m *promoting) copy(ctx context.Context, from *config.Repository) (Copied, error) {
@@ -189,6 +195,13 @@ func (m *promoting) one(ctx context.Context, n record.Named, to *repository) (Co
 	}
 	c.rec.Commit, c.rec.Origin = m.ID, nil
 	t := &tx{hosted: &hosted{service: s, repo: to}}
+	if bounded(to.Repository) && !c.rec.Hidden(n.Name) {
+		more, longer, err := t.growth(ctx, n.Scope, n.Name, c.rec.Size, true)
+		if err != nil {
+			return Copied{}, err
+		}
+		m.more, m.longer = m.more+more, m.longer+longer
+	}
 	out, err := s.Records.Put(ctx, sp, n.Scope, n.Name, c.rec, func(old *record.Record) (record.Verdict, error) {
 		verdict, err := t.conflict(to.Name+"/"+where, c.rec.Move, c.rec, old)
 		if err != nil || verdict != record.Replace {

@@ -36,6 +36,7 @@ type pubWriter struct {
 	held    []refs.Held
 	current *pubFile
 	signer  formats.Signer // nil: the repository has no keys
+	scratch []*scratch
 }
 
 // pubFile is the document being written.
@@ -65,19 +66,29 @@ func (w *pubWriter) Create(path, contentType string, also ...digest.Algorithm) (
 	if w.pub.file(path) != nil {
 		return nil, fmt.Errorf("document %s is written twice", path)
 	}
+	f, err := w.receive(also...)
+	if err != nil {
+		return nil, err
+	}
+	f.path, f.typ = path, contentType
+	w.current = f
+	return f.pipe, nil
+}
+
+// receive begins to take what is written to the pipe of what it returns.
+func (w *pubWriter) receive(also ...digest.Algorithm) (*pubFile, error) {
 	store, err := w.service.Store(w.ctx, w.repo.Store)
 	if err != nil {
 		return nil, err
 	}
 	pr, pw := io.Pipe()
-	f := &pubFile{path: path, typ: contentType, pipe: pw, done: make(chan struct{})}
+	f := &pubFile{pipe: pw, done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
 		f.received, f.err = blob.Receive(w.ctx, store, pr, w.service.receiveOptions(-1, also...))
 		pr.CloseWithError(cmpOr(f.err, io.ErrClosedPipe))
 	}()
-	w.current = f
-	return pw, nil
+	return f, nil
 }
 
 // Document ends the document being written, as [formats.Pub] says, and looks
@@ -245,8 +256,11 @@ func (w *pubWriter) made(item kv.Item) bool {
 
 var errAbandoned = errors.New("rendering was given up")
 
-// abort drops a document that was begun and not finished.
+// abort drops a document that was begun and not finished, and the scratch.
 func (w *pubWriter) abort(ctx context.Context) {
+	for _, s := range w.scratch {
+		s.drop(ctx)
+	}
 	f := w.current
 	if f == nil {
 		return

@@ -134,8 +134,18 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
 	f := pub.file(op.Path)
+	again := func(ctx context.Context) (*publication, error) {
+		if err := p.drop(ctx, key, pub); err != nil {
+			return nil, err
+		}
+		return p.get(ctx, r, v, op.Scope, key, signer)
+	}
 	if f == nil && !op.Sum.IsZero() {
 		pub, f, err = p.earlier(ctx, r, op)
+		again = nil
+	}
+	if err == nil {
+		pub, f, err = p.whole(ctx, pub, f, again)
 	}
 	if err != nil {
 		return nil, err
@@ -143,7 +153,8 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 	if f == nil {
 		return nil, fmt.Errorf("%s/%s: %w", r.Name, op.Path, formats.ErrNotFound)
 	}
-	c := p.content(pub, f)
+	c := p.content(pub, f, again)
+	c.Fixed = op.Fixed
 	if op.Type != "" {
 		c.Type = op.Type
 	}
@@ -179,8 +190,11 @@ func publicationKey(stamp, renderer string, signer formats.Signer, set formats.S
 	if signer != nil {
 		fmt.Fprintf(h, " %q", signer.Fingerprints())
 	}
-	if len(set.Architectures) > 0 || len(set.Components) > 0 || set.ValidFor > 0 || set.SQLite {
+	if len(set.Architectures) > 0 || len(set.Components) > 0 || set.ValidFor > 0 || set.SQLite || set.Zstd {
 		fmt.Fprintf(h, " %q %q %d %t", set.Architectures, set.Components, set.ValidFor, set.SQLite)
+	}
+	if set.Zstd {
+		fmt.Fprint(h, " zst")
 	}
 	if half := set.ValidFor / 2; half > 0 {
 		fmt.Fprintf(h, " %d", now.UnixNano()/int64(half))
@@ -285,11 +299,15 @@ func (p *publications) render(ctx context.Context, r *repository, v view, scope 
 	return pub, nil
 }
 
-func (p *publications) content(pub *publication, f *published) *formats.Content {
+// content is a document ready to be sent; again makes its publication anew, nil
+// if that can't be.
+func (p *publications) content(pub *publication, f *published, again func(context.Context) (*publication, error)) *formats.Content {
 	c := p.bytesOf(pub, f)
+	c.Open = p.mending(c.Open, f, again, func(now *published) *published { return now })
 	if f.Gzip != nil {
 		c.Gzip = p.bytesOf(pub, f.Gzip)
 		c.Gzip.Type = f.Type
+		c.Gzip.Open = p.mending(c.Gzip.Open, f, again, func(now *published) *published { return now.Gzip })
 	}
 	return c
 }

@@ -98,16 +98,8 @@ func (s *Service) RestoreRecord(ctx context.Context, c *config.Repository, n rec
 	sp := kv.Space{Repo: c.ID, Shards: c.Shards}
 	where := c.Name + "/" + formats.Join(n.Scope, n.Name)
 	rec, err := s.Records.GetAt(ctx, sp, n.Scope, n.Name, time.Unix(0, n.Record.Since))
-	var out carried
 	if err == nil {
-		out, err = s.carry(ctx, rec, c.Store)
-	}
-	if err == nil {
-		out.rec.Commit = ""
-		_, err = s.Records.Put(ctx, sp, n.Scope, n.Name, out.rec, keepFirst)
-	}
-	if err == nil {
-		err = out.confirm(ctx, s) // else it is missing bytes, which the next upload of them brings back
+		err = s.putBack(ctx, c, n, rec)
 	}
 	if err == nil && !n.Record.Hidden(n.Name) {
 		err = s.Records.EnsureMarkers(ctx, sp, n.Scope)
@@ -117,6 +109,28 @@ func (s *Service) RestoreRecord(ctx context.Context, c *config.Repository, n rec
 	}
 	if err != nil {
 		return fmt.Errorf("put %s back: %w", where, err)
+	}
+	return nil
+}
+
+// putBack writes a record where nothing is. If its bytes went meanwhile it is
+// taken back.
+func (s *Service) putBack(ctx context.Context, c *config.Repository, n record.Named, rec record.Record) error {
+	r, err := s.repository(c)
+	if err != nil {
+		return err
+	}
+	copied, err := s.carry(ctx, rec, c.Store)
+	if err != nil {
+		return err
+	}
+	copied.rec.Commit = ""
+	out, err := s.Records.Put(ctx, r.space, n.Scope, n.Name, copied.rec, keepFirst)
+	if err != nil || out.Same {
+		return err
+	}
+	if err := copied.confirm(ctx, s); err != nil {
+		return s.undo(ctx, r, n.Scope, n.Name, out, err)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ type repository struct {
 	space  kv.Space
 
 	mutable, immutable, allow, block []*regexp.Regexp
+	quarantine                       quarantine
 }
 
 func (s *Service) repository(c *config.Repository) (*repository, error) {
@@ -33,7 +34,7 @@ func (s *Service) repository(c *config.Repository) (*repository, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: this server has no format %q, which repository %s is of", formats.ErrNotFound, c.Format, c.Name)
 	}
-	r = &repository{Repository: c, format: f, space: kv.Space{Repo: c.ID, Shards: c.Shards}}
+	r = &repository{Repository: c, format: f, space: kv.Space{Repo: c.ID, Shards: c.Shards}, quarantine: newQuarantine(f, c.Quarantine)}
 	r.parser, _ = f.(formats.Parser)
 	r.index, _ = f.(formats.Indexer)
 	for _, p := range []struct {
@@ -56,7 +57,10 @@ func (s *Service) repository(c *config.Repository) (*repository, error) {
 
 // settings are those that change what documents say.
 func (r *repository) settings() formats.Settings {
-	set := formats.Settings{Architectures: r.Architectures, Components: r.AptComponents, SQLite: r.YumSQLite}
+	set := formats.Settings{Architectures: r.Architectures, Components: r.AptComponents, SQLite: r.YumSQLite, Zstd: r.YumCompression == "zst"}
+	if r.RepodataDepth != nil {
+		set.RepodataDepth = int(*r.RepodataDepth)
+	}
 	if r.ValidUntilDays != nil {
 		set.ValidFor = time.Duration(*r.ValidUntilDays) * 24 * time.Hour
 	}

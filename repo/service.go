@@ -58,6 +58,8 @@ type Config struct {
 	Leases Leaser
 	// Committed is told of each commit, and must not wait. Optional.
 	Committed func(Commit)
+	// Observer is told of uploads and of what caches do. Optional.
+	Observer Observer
 	// Writable tells why this node must take no writes now, nil if it may.
 	// Optional.
 	Writable func() error
@@ -75,11 +77,14 @@ type Service struct {
 	Config
 	formats map[string]formats.Format
 	inline  int64
+	memory  *blob.Budget
+	ledgers ledgers
 	ids     *blob.Source
 	pubs    *publications
 	fills   fills
 	docs    documents
-	ages    *otter.Cache[string, time.Time] // of releases at upstreams, by repository and release
+	ages    *otter.Cache[string, time.Time]  // of releases at upstreams, by repository and release
+	names   *otter.Cache[string, knownNames] // of packages, by repository and scope
 	uploads *sessions.Store
 	rings   rings
 	pasts   pasts
@@ -114,6 +119,9 @@ func New(c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
 	if c.Writable == nil {
 		c.Writable = func() error { return nil }
 	}
@@ -121,7 +129,7 @@ func New(c Config) (*Service, error) {
 		c.CacheBytes = 16 << 20
 	}
 	s := &Service{
-		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline),
+		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory), ledgers: newLedgers(),
 		ids:   blob.NewSource(c.Now, c.Random),
 		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(),
 	}
@@ -138,6 +146,10 @@ func New(c Config) (*Service, error) {
 	s.pubs = pubs
 	if s.ages, err = otter.New(&otter.Options[string, time.Time]{MaximumSize: maxAges}); err != nil {
 		return nil, fmt.Errorf("make the cache of ages: %w", err)
+	}
+	s.names, err = otter.New(&otter.Options[string, knownNames]{MaximumWeight: maxKnown, Weigher: func(_ string, k knownNames) uint32 { return k.weight() }})
+	if err != nil {
+		return nil, fmt.Errorf("make the cache of names: %w", err)
 	}
 	s.uploads = &sessions.Store{KV: c.KV, Now: c.Now}
 	s.fills.running = map[string]*fill{}

@@ -26,6 +26,10 @@ func (c *cache) locate(ctx context.Context, op formats.Op) (upstream.Request, di
 	if err != nil {
 		return req, op.Sum, err
 	}
+	if l, ok := c.repo.format.(formats.Ledger); ok && l.Entered(op) {
+		sums, err := c.entered(ctx, l, op)
+		return req, sums, err
+	}
 	p, ok := c.repo.format.(formats.Promiser)
 	if !ok || c.repo.parser == nil || !p.Promised(op) {
 		return req, op.Sum, nil
@@ -72,6 +76,7 @@ func resolve(document, link string) (string, error) {
 // take stores an answer's body. Readers may follow it while it arrives; it
 // becomes visible only when its length and what was promised agree.
 func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised digest.Sums, resp *upstream.Response) (*formats.Content, error) {
+	f.fetched = true
 	store, err := c.service.Store(ctx, c.repo.Store)
 	if err != nil {
 		return nil, err
@@ -168,13 +173,18 @@ func (w *tailWriter) release() error {
 	return w.tail.write(w.ctx, held)
 }
 
-// publishCopy writes the record of a filled file and what belongs to it.
+// publishCopy writes the record of a filled file and what belongs to it, if the
+// quota has room for it.
 func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Received, resp *upstream.Response) (*formats.Content, error) {
+	if fits, err := c.fitsCopy(ctx, op, rc.Size()); err != nil || !fits {
+		return c.passing(op, rc, resp), err
+	}
 	now := c.service.Now().UnixNano()
 	rec := record.Record{
 		Type: mediaType(op, resp), Size: rc.Size(), Sums: rc.Sums(), Created: now, Updated: now,
 		Origin: &record.Origin{ETag: resp.ETag, LastModified: resp.LastModified, Checked: now, URL: resp.URL},
 	}
+	dedup := false
 	confirm := func() error { return nil }
 	if b, ok := rc.Inline(); ok {
 		rec.Inline = slices.Clone(b)
@@ -183,10 +193,14 @@ func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Receive
 		if err != nil {
 			return nil, fmt.Errorf("store %s/%s: %w", c.repo.Name, op.Key(), err)
 		}
-		rec.Store, rec.Blob = c.repo.Store, held.Blob
+		rec.Store, rec.Blob, dedup = c.repo.Store, held.Blob, held.Dedup
 		confirm = func() error { return c.service.Refs.Confirm(ctx, held) }
 	}
-	return c.storeCopy(ctx, op, rec, confirm)
+	content, err := c.storeCopy(ctx, op, rec, confirm)
+	if err == nil {
+		c.service.Observer.Ingested(c.repo.Format, string(c.repo.Type), dedup, rec.Size)
+	}
+	return content, err
 }
 
 // storeCopy writes the record of a copy, then confirms the use of its content.

@@ -34,6 +34,7 @@ type tx struct {
 	adopted  []put // published before puts
 	deletes  []formats.Op
 	done     Commit // so far
+	began    time.Time
 }
 
 // upload is formats.Blob.
@@ -53,7 +54,7 @@ func newTx(ctx context.Context, h *hosted, up *formats.Upload, pre Precondition)
 	if err != nil {
 		return nil, err
 	}
-	return &tx{hosted: h, store: store, up: up, pre: pre, max: h.service.Registry.Settings().MaxArtifactBytes}, nil
+	return &tx{hosted: h, store: store, up: up, pre: pre, max: h.service.Registry.Settings().MaxArtifactBytes, began: h.service.Now()}, nil
 }
 
 // Blob stages bytes: short ones in memory, long ones in the store.
@@ -67,10 +68,12 @@ func (t *tx) Blob(ctx context.Context, r io.Reader, also ...digest.Algorithm) (f
 	// One budget for all blobs of the upload: what is beyond it streams into
 	// the store as it arrives.
 	o.Buffer = max(blob.DefaultBuffer-t.buffered, 1)
+	began := t.service.Now()
 	rc, err := blob.Receive(ctx, t.store, r, o)
 	if err != nil {
 		return nil, err
 	}
+	t.service.Observer.Received(t.service.Now().Sub(began))
 	if b, ok := rc.Bytes(); ok {
 		t.buffered += int64(len(b))
 	}
@@ -101,8 +104,10 @@ func (t *tx) Record(ctx context.Context, scope, name string) (formats.Record, er
 }
 
 func (t *tx) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
-	return t.hosted.Records(ctx, scope)
+	return t.hosted.all(ctx, scope, "")
 }
+
+func (t *tx) Settings() formats.Settings { return t.repo.settings() }
 
 // close drops staged bytes that were not published.
 func (t *tx) close(ctx context.Context) {
@@ -144,6 +149,7 @@ func uninterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
+	began := t.service.Now()
 	if err := t.checkPrecondition(ctx); err != nil {
 		return nil, err
 	}
@@ -173,7 +179,12 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 			return nil, err
 		}
 	}
-	return out, t.finish(ctx)
+	if err := t.finish(ctx); err != nil {
+		return out, err
+	}
+	now := t.service.Now()
+	t.service.Observer.Committed(now.Sub(began), now.Sub(t.began))
+	return out, nil
 }
 
 // finish stamps, and tells what was written.
@@ -234,6 +245,10 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 		if err := t.service.Records.EnsureMarkers(ctx, t.repo.space, p.rec.Scope); err != nil {
 			return rec, fmt.Errorf("mark the directories of %s/%s: %w", t.repo.Name, where, err)
 		}
+	}
+	if p.blob != nil || p.kept != nil {
+		known := p.blob != nil && held != nil && held.Dedup || p.kept != nil && !p.kept.fresh
+		t.service.Observer.Ingested(t.repo.Format, string(t.repo.Type), out.Same || known, rec.Size)
 	}
 	if !out.Same {
 		t.done.Put = append(t.done.Put, out.Record.Public(p.rec.Scope, p.rec.Name))

@@ -73,6 +73,7 @@ func (u uploads) Publish(ctx context.Context, rec formats.Record, body io.Reader
 	if err != nil {
 		return formats.Record{}, err
 	}
+	defer h.service.uploading()()
 	return h.publishBody(ctx, rec, body, size, want)
 }
 
@@ -83,6 +84,9 @@ func (h *hosted) publishBody(ctx context.Context, rec formats.Record, body io.Re
 		return formats.Record{}, err
 	}
 	defer tx.close(ctx)
+	if err := tx.announced(); err != nil {
+		return formats.Record{}, err
+	}
 	b, err := tx.Blob(ctx, body, want.Algorithms()...)
 	if err != nil {
 		return formats.Record{}, tx.explain(err)
@@ -185,9 +189,24 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 	case s.now.Offset >= settings.MaxArtifactBytes:
 		return fmt.Errorf("%w: at most %d bytes are possible", formats.ErrTooLarge, settings.MaxArtifactBytes)
 	}
+	if err := s.fits(s.now.Offset + max(c.Size, 0)); err != nil {
+		return err
+	}
 	tx, err := newTx(ctx, s.hosted, nil, Precondition{})
 	if err != nil {
 		return err
+	}
+	defer s.service.uploading()()
+	taken := int64(0)
+	s.service.Observer.ChunkBegan()
+	defer func() { s.service.Observer.ChunkEnded(taken) }()
+	if e, ok := tx.store.(blob.Extender); ok {
+		if done, err := s.extend(ctx, tx, e, c); done || err != nil {
+			if err == nil {
+				taken = c.Size
+			}
+			return err
+		}
 	}
 	o := s.service.receiveOptions(c.Size)
 	o.Max, o.After, o.Continued = settings.MaxArtifactBytes-s.now.Offset, s.now.Hash, true
@@ -195,13 +214,21 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 	if err != nil {
 		return tx.explain(err)
 	}
+	s.service.Observer.Received(s.service.Now().Sub(tx.began))
 	defer s.service.discard(ctx, rc)
 	if rc.Size() == 0 {
 		return nil
 	}
 	ctx, cancel := uninterrupted(ctx)
 	defer cancel()
-	return tx.explain(s.take(ctx, rc))
+	if err := s.fits(s.now.Offset + rc.Size()); err != nil {
+		return err
+	}
+	if err := s.take(ctx, rc); err != nil {
+		return tx.explain(err)
+	}
+	taken = rc.Size()
+	return nil
 }
 
 // take makes received bytes the last part.
@@ -209,14 +236,14 @@ func (s *session) take(ctx context.Context, rc *blob.Received) error {
 	p := sessions.Part{Size: rc.Size(), Sums: rc.Sums()}
 	var held *refs.Held
 	if b, ok := rc.Inline(); ok {
-		p.Inline = b
+		p.Inline, p.Fresh = b, true
 	} else {
 		h, err := s.service.hold(ctx, s.repo.Store, rc)
 		if err != nil {
 			return fmt.Errorf("store a part of upload session %s: %w", s.id, err)
 		}
 		held = &h
-		p.Store, p.Blob = s.repo.Store, h.Blob
+		p.Store, p.Blob, p.Fresh = s.repo.Store, h.Blob, !h.Dedup
 	}
 	var err error
 	s.now, s.version, err = s.service.uploads.Append(ctx, s.repo.space, s.id, s.now, s.version, p, rc.State())
@@ -231,7 +258,11 @@ func (s *session) take(ctx context.Context, rc *blob.Received) error {
 }
 
 func (s *session) remove(ctx context.Context) error {
-	return s.service.uploads.Remove(ctx, s.repo.space, s.id, s.version)
+	err := s.service.uploads.Remove(ctx, s.repo.space, s.id, s.version)
+	if err == nil && s.now.Whole != nil {
+		err = s.service.dropWhole(ctx, *s.now.Whole)
+	}
+	return err
 }
 
 // Cancel is refused while another request changes the session.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"granary/digest"
@@ -22,7 +23,13 @@ func (c *cache) verbatim(ctx context.Context, op formats.Op) (*formats.Content, 
 	if !ok {
 		return nil, nil //nolint:nilnil // likewise
 	}
-	if entry {
+	companions := companionsOf(f, op.Scope)
+	switch {
+	case entry && c.moment == nil && len(companions) > 0 && path == c.repo.index.Entry(op.Scope):
+		return c.accompanied(ctx, op, path, companions)
+	case entry && c.moment == nil && slices.Contains(companions, path):
+		return c.companion(ctx, op, path)
+	case entry:
 		return c.passOn(ctx, op, path, digest.Sums{})
 	}
 	if !op.Sum.IsZero() {
@@ -75,6 +82,9 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 		ask = c.pastDocument
 	}
 	d, err := ask(ctx, op.Scope, path, sums)
+	if err == nil {
+		d, err = c.wholeDocument(ctx, op.Scope, path, d)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +92,12 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	if err := d.Sums.Check(sums); err != nil {
 		return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
+	return c.documentContent(op, path, d), nil
+}
+
+// documentContent makes an upstream's document ready to be sent; path is where the
+// upstream has it.
+func (c *cache) documentContent(op formats.Op, path string, d *document) *formats.Content {
 	content := &formats.Content{
 		Record: formats.Record{
 			Scope: op.Scope, Name: op.Path, Type: mediaTypeOf(op), Size: d.Size, Sums: d.Sums,
@@ -93,9 +109,9 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	if d.Blob == "" {
 		content.Open = inlineOpener(d.Inline)
 	} else {
-		content.Open = c.service.opener(d.Store, d.Blob, d.Sums)
+		content.Open = c.opener(op.Scope, path, d)
 	}
-	return content, nil
+	return content
 }
 
 func mediaTypeOf(op formats.Op) string {

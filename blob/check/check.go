@@ -92,7 +92,7 @@ func (c Checker) Run(ctx context.Context) []Result {
 }
 
 func inspect(ctx context.Context, s blob.Store) []Result {
-	i, ok := s.(Inspector)
+	i, ok := blob.As[Inspector](s)
 	if !ok {
 		return nil
 	}

@@ -36,6 +36,8 @@ type writer struct {
 	id    blob.ID
 	size  int64 // announced, or -1
 	nonce string
+	// length, if set, says how long the part is that comes next.
+	length func() int64
 
 	n      int64 // bytes taken
 	memory memory
@@ -53,7 +55,8 @@ type writer struct {
 
 	mu     sync.Mutex // guards what follows
 	parts  []types.CompletedPart
-	flying int64 // bytes of parts that are being sent
+	sizes  []int64 // of parts
+	flying int64   // bytes of parts that are being sent
 	landed *sync.Cond
 	err    error // the first of a part
 }
@@ -77,7 +80,11 @@ func (s *Store) Create(ctx context.Context, id blob.ID, size int64) (blob.Writer
 // next begins another part.
 func (w *writer) next() {
 	w.number++
-	w.cur = &part{mem: &w.memory, limit: partLength(w.s.part, w.size, w.number)}
+	limit := partLength(w.s.part, w.size, w.number)
+	if w.length != nil {
+		limit = w.length()
+	}
+	w.cur = &part{mem: &w.memory, limit: limit}
 }
 
 // Write implements [blob.Writer].
@@ -117,13 +124,10 @@ func (w *writer) write(p []byte) error {
 // leave room for it in memory.
 func (w *writer) send() error {
 	if w.upload == "" {
-		out, err := w.s.client.CreateMultipartUpload(w.ctx, &s3.CreateMultipartUploadInput{
-			Bucket: &w.s.cfg.Bucket, Key: aws.String(w.s.key(w.id)), Metadata: map[string]string{writerKey: w.nonce},
-		})
-		if err != nil {
-			return fmt.Errorf("begin multipart upload: %w", err)
+		var err error
+		if w.upload, err = w.s.begin(w.ctx, w.id, w.nonce); err != nil {
+			return err
 		}
-		w.upload = aws.ToString(out.UploadId)
 	}
 	p, number := w.cur, w.number
 	if err := w.reserve(p.n); err != nil {
@@ -169,8 +173,9 @@ func (w *writer) sendPart(p *part, number int) {
 		return
 	}
 	for len(w.parts) < number {
-		w.parts = append(w.parts, types.CompletedPart{})
+		w.parts, w.sizes = append(w.parts, types.CompletedPart{}), append(w.sizes, 0)
 	}
+	w.sizes[number-1] = n
 	w.parts[number-1] = types.CompletedPart{PartNumber: aws.Int32(int32(number)), ETag: out.ETag} //nolint:gosec // as above
 }
 
@@ -192,28 +197,41 @@ func (w *writer) end() {
 }
 
 func (w *writer) commit(ctx context.Context) error {
+	if err := w.whole(ctx); err != nil {
+		return err
+	}
+	if w.upload == "" {
+		return w.settle(ctx, w.put(ctx))
+	}
+	if err := w.sendLast(ctx); err != nil {
+		return err
+	}
+	return w.settle(ctx, w.s.complete(ctx, w.id, w.upload, w.parts))
+}
+
+// whole ends the writing, and refuses what is not as long as was announced.
+func (w *writer) whole(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case w.ended:
 		return os.ErrClosed
-	case w.size >= 0 && w.n != w.size:
-		w.ended = true
-		return fmt.Errorf("%w: %d of %d bytes written", blob.ErrLength, w.n, w.size)
 	}
 	w.ended = true
-	if w.upload == "" {
-		return w.settle(ctx, w.put(ctx))
+	if w.size >= 0 && w.n != w.size {
+		return fmt.Errorf("%w: %d of %d bytes written", blob.ErrLength, w.n, w.size)
 	}
+	return nil
+}
+
+// sendLast sends the last part, and waits until all have arrived.
+func (w *writer) sendLast(ctx context.Context) error {
 	defer context.AfterFunc(ctx, w.stop)()
 	if err := w.send(); err != nil {
 		return err
 	}
 	w.sending.Wait()
-	if w.err != nil {
-		return w.err
-	}
-	return w.settle(ctx, w.complete(ctx))
+	return w.err
 }
 
 // put stores a blob of one part.
@@ -229,12 +247,12 @@ func (w *writer) put(ctx context.Context) error {
 	})
 }
 
-// complete makes an object of the parts.
-func (w *writer) complete(ctx context.Context) error {
+// complete makes an object of parts.
+func (s *Store) complete(ctx context.Context, id blob.ID, upload string, parts []types.CompletedPart) error {
 	return retryConflict(ctx, func(condition *string) error {
-		_, err := w.s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-			Bucket: &w.s.cfg.Bucket, Key: aws.String(w.s.key(w.id)), UploadId: &w.upload, IfNoneMatch: condition,
-			MultipartUpload: &types.CompletedMultipartUpload{Parts: w.parts},
+		_, err := s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+			Bucket: &s.cfg.Bucket, Key: aws.String(s.key(id)), UploadId: &upload, IfNoneMatch: condition,
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 		})
 		return err
 	})
@@ -273,16 +291,21 @@ func (w *writer) settle(ctx context.Context, err error) error {
 	return err
 }
 
-// Abort implements [blob.Writer].
-func (w *writer) Abort(ctx context.Context) error {
-	if w.done {
-		return nil
-	}
+// quit ends the writer when what is on its way has arrived, or takes too long.
+func (w *writer) quit() {
 	w.ended, w.done = true, true
 	late := time.AfterFunc(partGrace, w.stop)
 	w.sending.Wait()
 	late.Stop()
 	w.end()
+}
+
+// Abort implements [blob.Writer].
+func (w *writer) Abort(ctx context.Context) error {
+	if w.done {
+		return nil
+	}
+	w.quit()
 	if w.upload == "" {
 		return nil
 	}

@@ -207,6 +207,9 @@ func (s *Service) writeOver(ctx context.Context, over *record) error {
 	if err != nil && !errors.Is(err, kv.ErrConflict) { // a conflict: somebody has finished it already
 		return fmt.Errorf("write that it is over: %w", err)
 	}
+	if err == nil {
+		s.c.Observer.Over(over.Kind, over.Status, now.Sub(time.UnixMilli(over.Created)))
+	}
 	s.c.Log.InfoContext(ctx, "task is over", "task", over.ID, "kind", over.Kind, "status", over.Status, "summary", over.Summary)
 	if err := s.vacate(ctx, over); err != nil {
 		return err

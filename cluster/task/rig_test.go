@@ -185,6 +185,40 @@ func (w *world) over(n *node, id string) task.Task {
 	return task.Task{}
 }
 
+// watcher is an Observer that keeps what it was told.
+type watcher struct {
+	mu   sync.Mutex
+	told map[string]int // guarded by mu
+}
+
+func (o *watcher) tell(what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told == nil {
+		o.told = map[string]int{}
+	}
+	o.told[what]++
+}
+
+func (o *watcher) times(what string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.told[what]
+}
+
+func (o *watcher) Began(kind string, overtaken bool) {
+	o.tell("began " + kind)
+	if overtaken {
+		o.tell("overtook " + kind)
+	}
+}
+
+func (o *watcher) Ended(kind, outcome string, _ time.Duration) { o.tell(outcome + " " + kind) }
+
+func (o *watcher) Over(kind string, status task.Status, _ time.Duration) {
+	o.tell(string(status) + " " + kind)
+}
+
 // count returns the number of items of a partition.
 func (w *world) count(partition string) (n int) {
 	w.t.Helper()

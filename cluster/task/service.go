@@ -42,6 +42,8 @@ type Config struct {
 	Most int
 	// Poll is the time between looks at what is to be done, 2 s.
 	Poll time.Duration
+	// Observer counts what this node does. Optional.
+	Observer Observer
 
 	Now func() time.Time // wall clock; optional
 	Log *slog.Logger     // optional
@@ -68,6 +70,9 @@ func New(c Config) (*Service, error) {
 	}
 	if c.Retention == nil {
 		c.Retention = func() time.Duration { return 24 * time.Hour }
+	}
+	if c.Observer == nil {
+		c.Observer = silent{}
 	}
 	if c.Workers <= 0 {
 		c.Workers = 2

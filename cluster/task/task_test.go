@@ -518,3 +518,48 @@ func TestLogIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// What a node does is counted: shards that end, that fail, that are taken over
+// from the dead, and tasks that are over, each once in the cluster.
+func TestObserver(t *testing.T) {
+	inBubble(t, func(w *world) {
+		seen := []*watcher{{}, {}}
+		watch := func(i int) func(*task.Config) {
+			return func(c *task.Config) { c.Observer, c.Workers = seen[i], 1 }
+		}
+		w.kind.steps = 5
+		w.kind.plan = func(context.Context) ([]string, error) { return names(6), nil }
+		var failed atomic.Bool
+		w.kind.step = func(ctx context.Context, wk *task.Work, i int) error {
+			if i == 2 && failed.CompareAndSwap(false, true) {
+				return errors.New("once")
+			}
+			return wait(ctx, time.Second)
+		}
+		a := w.join(watch(0))
+		begun := w.start(a)
+		time.Sleep(12 * time.Second)
+		b := w.join(watch(1))
+		a.kill()
+		if got := w.over(b, begun.ID); got.Status != task.Completed {
+			t.Errorf("task = %+v", got)
+		}
+		kind := " " + w.kind.Name()
+		sum := func(what string) int { return seen[0].times(what+kind) + seen[1].times(what+kind) }
+		// The one that failed once, and the one that could not be saved any more.
+		if sum("completed") != 1 || seen[1].times("completed"+kind) != 1 || sum("failed") != 2 {
+			t.Errorf("of ends %v and %v were told", seen[0].told, seen[1].told)
+		}
+		if seen[1].times("overtook"+kind) != 1 || seen[0].times("overtook"+kind) != 0 {
+			t.Errorf("of take-overs %v and %v were told", seen[0].told, seen[1].told)
+		}
+		if done := sum("done"); done != 6 {
+			t.Errorf("%d shards are told to be done", done)
+		}
+		w.end(a)
+		w.nodes = w.nodes[1:]
+		if began, ended := seen[0].times("began"+kind), seen[0].times("done"+kind)+seen[0].times("failed"+kind)+seen[0].times("left"+kind)+seen[0].times("later"+kind); began != ended {
+			t.Errorf("%d shards were begun by the dead node and %d ended: %v", began, ended, seen[0].told)
+		}
+	})
+}

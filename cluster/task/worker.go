@@ -305,7 +305,8 @@ func (s *Service) serve(ctx context.Context, k Kind, of record, q *queue) {
 // long to keep away from it if not.
 func (s *Service) shard(ctx context.Context, k Kind, of *record, row kv.Row[shardRecord]) (closed bool, delay time.Duration) {
 	rec, t := row.Value, of.task()
-	if rec.Claim.Node != "" && rec.Claim.Node != s.c.Members.ID() {
+	overtaken := rec.Claim.Node != "" && rec.Claim.Node != s.c.Members.ID()
+	if overtaken {
 		s.c.Log.InfoContext(ctx, "take a shard over", "task", t.ID, "kind", t.Kind, "shard", rec.Shard, "from", rec.Claim.Node)
 	}
 	rec.Claim = rec.Claim.next(s.c.Members.ID(), s.c.Now())
@@ -321,8 +322,21 @@ func (s *Service) shard(ctx context.Context, k Kind, of *record, row kv.Row[shar
 		Task: &t, Shard: rec.Shard, Cursor: rec.Cursor, Result: rec.Result, Progress: rec.Progress, Epoch: rec.Claim.Epoch,
 		s: s, key: row.Key, plan: of.Plan, record: rec, version: version,
 	}
+	began, outcome := s.mono(), outcomeLeft
+	s.c.Observer.Began(t.Kind, overtaken)
+	defer func() { s.c.Observer.Ended(t.Kind, outcome, s.mono()-began) }()
 	err = k.Run(ctx, w)
-	return s.settle(ctx, w, err)
+	closed, delay = s.settle(ctx, w, err)
+	switch {
+	case w.lost || ctx.Err() != nil:
+	case w.record.State == done && closed:
+		outcome = outcomeDone
+	case errors.Is(err, ErrLater):
+		outcome = outcomeLater
+	case err != nil:
+		outcome = outcomeFailed
+	}
+	return closed, delay
 }
 
 // settle writes what has become of a shard.

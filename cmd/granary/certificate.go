@@ -19,6 +19,7 @@ type certificate struct {
 	loaded *tls.Certificate // guarded by mu, as all below
 	times  [2]time.Time
 	looked time.Time
+	told   string // the last complaint
 }
 
 // lookEvery is how often the files are looked at, when there are handshakes.
@@ -39,7 +40,7 @@ func (c *certificate) loadLocked() error {
 	if err != nil {
 		return fmt.Errorf("https.cert %s and https.key %s: %w", c.cert, c.key, err)
 	}
-	c.loaded, c.times, c.looked = &pair, times, time.Now()
+	c.loaded, c.times, c.looked, c.told = &pair, times, time.Now(), ""
 	return nil
 }
 
@@ -67,7 +68,11 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return c.loaded, nil
 	}
 	if err := c.loadLocked(); err != nil {
-		c.log.Error("read the renewed certificate", "error", err)
+		times, _ := c.modified()
+		if complaint := fmt.Sprint(times, err); complaint != c.told {
+			c.told = complaint
+			c.log.Error("read the renewed certificate; the one at hand stays in force", "error", err)
+		}
 	}
 	return c.loaded, nil
 }

@@ -2,9 +2,9 @@ package main
 
 import (
 	"granary/gc"
+	"granary/gc/explain"
 	"granary/kv"
 	"granary/repo"
-	"granary/telemetry"
 )
 
 // collectRate is how many items a second this node reads for the collector at
@@ -13,9 +13,15 @@ const collectRate = 100_000
 
 // openCollector prepares the collector's rounds.
 func (n *node) openCollector() {
-	n.collections = telemetry.NewCollections()
-	n.collector = gc.Task{Observer: n.collections, Collector: gc.New(gc.Config{
+	n.collector = gc.Task{Observer: n.instruments.collections, Collector: gc.New(gc.Config{
 		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs,
 		Upload: repo.ReadUpload, SweepUploads: n.repos.SweepUploads, Now: wallClock, Embedded: kv.TraitsOf(n.kv).Embedded, Ready: n.member.WriteReady, Rate: collectRate, Log: n.log,
 	})}
+}
+
+// explainer tells why blobs are kept.
+func (n *node) explainer() *explain.Explainer {
+	return explain.New(explain.Config{
+		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Upload: repo.ReadUpload, Pending: n.collector.Pending, Now: wallClock,
+	})
 }

@@ -118,6 +118,8 @@ func defaults() Config {
 		Data: "./data", ShutdownTimeout: 15 * time.Second, AuditRate: 64 << 20, LogLevel: "info",
 		HTTP:    HTTPConfig{Listen: ":8080"},
 		Cluster: ClusterConfig{Beat: 30 * time.Second, Dead: 90 * time.Second},
+		// koanf merges what a file has into this map.
+		Initialization: InitializationConfig{Settings: map[string]any{}},
 		KV: KVConfig{Type: "pebble", DynamoDB: DynamoDBConfig{
 			Table: "granary", Region: "us-east-1", MaxRetries: 10, ConnectTimeout: 3 * time.Second, ReadTimeout: 5 * time.Second,
 		}},

@@ -24,7 +24,6 @@ import (
 	"granary/repo/record"
 	"granary/repo/refs"
 	"granary/repo/upstream"
-	"granary/telemetry"
 	"granary/webhook"
 )
 
@@ -32,7 +31,8 @@ import (
 type node struct {
 	config   *Config
 	log      *slog.Logger
-	kv       database
+	opened   database // the key-value store itself
+	kv       database // with its meter
 	formats  []formats.Format
 	registry *config.Registry
 	auth     *auth.Service
@@ -44,7 +44,7 @@ type node struct {
 	tasks    *task.Service
 
 	collector   gc.Task
-	collections *telemetry.Collections
+	instruments *instruments
 	origin      *origin.Policy
 	feed        *events.Feed
 	hooks       *webhook.Sender
@@ -76,10 +76,11 @@ func (n *node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if n.kv, err = openKV(ctx, n.config, n.log); err != nil {
-		n.kv = nil
+	n.instruments = n.newInstruments()
+	if n.opened, err = openKV(ctx, n.config, n.log, n.instruments.kv.Compacted); err != nil {
 		return err
 	}
+	n.kv = n.instruments.meter(n.opened)
 	n.feed = events.New(events.Config{
 		Every:  func() time.Duration { return time.Duration(n.registry.Settings().StateScanInterval) * time.Millisecond },
 		Failed: func(err error) { n.log.Warn("look for changes to tell", "error", err) }, Now: wallClock,
@@ -138,11 +139,11 @@ func (n *node) openUpstream() error {
 const issuerTime = 10 * time.Second
 
 func (n *node) openRepositories(embedded bool) error {
-	n.records = record.New(record.Config{KV: n.kv, Now: wallClock, Node: n.member.ID(), Log: n.log})
+	n.records = record.New(record.Config{Observer: n.instruments.background, KV: n.kv, Now: wallClock, Node: n.member.ID(), Log: n.log})
 	c := repo.Config{
 		KV: n.kv, Registry: n.registry, Formats: n.formats, Records: n.records, Upstream: n.upstream,
 		Refs:      refs.New(refs.Config{KV: n.kv, Now: wallClock, Grace: n.grace}),
-		OpenStore: openStore, Now: wallClock, Log: n.log, Committed: n.committed,
+		OpenStore: n.openStore, Now: wallClock, Log: n.log, Committed: n.committed, Observer: n.instruments.repositories,
 	}
 	hooks := webhook.Config{KV: n.kv, Registry: n.registry, Post: n.upstream.Post, Feed: n.feed, Now: wallClock, Log: n.log}
 	if !embedded {
@@ -172,29 +173,52 @@ func (n *node) grace() time.Duration {
 }
 
 // prepare makes on a first start what every server has, and what the
-// configuration lists.
+// configuration lists. A first start that was cut off, or refused, is taken up
+// again by the next one.
 func (n *node) prepare(ctx context.Context) (err error) {
 	fresh := len(n.registry.Stores()) == 0 && len(n.registry.Repositories()) == 0
+	first := firstStart{n.kv}
+	if fresh {
+		err = first.begin(ctx)
+	} else {
+		fresh, err = first.begun(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	if n.first, err = n.auth.Bootstrap(ctx); err != nil {
 		return err
 	}
 	if !fresh {
 		return nil
 	}
-	if kv.TraitsOf(n.kv).Embedded {
-		root, err := filepath.Abs(filepath.Join(n.config.Data, "blobs"))
-		if err != nil {
-			return fmt.Errorf("data folder: %w", err)
-		}
-		_, err = n.registry.CreateStore(ctx, "default", func(s *config.Store) error {
-			s.Type, s.Root, s.Sync, s.IOSize = config.File, root, true, 1024
-			return nil
-		})
-		if err != nil && !errors.Is(err, config.ErrExists) {
-			return fmt.Errorf("create the store default: %w", err)
+	d := n.config.firstDocument()
+	if kv.TraitsOf(n.kv).Embedded && !hasStore(d, defaultStore) {
+		if err := n.makeDefaultStore(ctx); err != nil {
+			return err
 		}
 	}
-	return n.initialize(ctx)
+	if err := n.initialize(ctx, d); err != nil {
+		return err
+	}
+	return first.end(ctx)
+}
+
+const defaultStore = "default"
+
+func (n *node) makeDefaultStore(ctx context.Context) error {
+	root, err := filepath.Abs(filepath.Join(n.config.Data, "blobs"))
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	_, err = n.registry.CreateStore(ctx, defaultStore, func(s *config.Store) error {
+		s.Type, s.Root, s.Sync, s.IOSize = config.File, root, true, 1024
+		return nil
+	})
+	if err != nil && !errors.Is(err, config.ErrExists) {
+		return fmt.Errorf("create the store %s: %w", defaultStore, err)
+	}
+	return nil
 }
 
 // background runs what a node does by itself until close.
@@ -210,7 +234,7 @@ func (n *node) background() {
 	n.work.Go(func() {
 		n.auth.Run(ctx, func(err error) { n.log.Warn("keep API tokens", "error", err) })
 	})
-	if s, ok := n.kv.(expirer); ok {
+	if s, ok := n.opened.(expirer); ok {
 		n.work.Go(func() { n.dropExpired(ctx, s) })
 	}
 }

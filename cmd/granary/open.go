@@ -25,9 +25,9 @@ type database interface {
 	io.Closer
 }
 
-func openKV(ctx context.Context, c *Config, log *slog.Logger) (database, error) {
+func openKV(ctx context.Context, c *Config, log *slog.Logger, compacted func(time.Duration, error)) (database, error) {
 	if c.KV.Type == "pebble" {
-		return pebble.Open(filepath.Join(c.Data, "kv"), pebble.Options{Logger: log, Now: wallClock})
+		return pebble.Open(filepath.Join(c.Data, "kv"), pebble.Options{Logger: log, Now: wallClock, Compacted: compacted})
 	}
 	if c.KV.DynamoDB.CreateTable {
 		if err := dynamo.CreateTable(ctx, dynamoConfig(c)); err != nil {

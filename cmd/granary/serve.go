@@ -74,8 +74,8 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := metrics.Registry.Register(n.collections); err != nil {
-		return fmt.Errorf("register metrics: %w", err)
+	if err := n.register(metrics); err != nil {
+		return err
 	}
 	h, err := n.handler(n.auth, &surface{metrics, slog.New(telemetry.NewLines(lines))})
 	if err != nil {
@@ -113,7 +113,7 @@ func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error
 		Auth: a, Repositories: n.repos, Formats: n.formats, Audit: n.audit, Settings: n.registry.Settings, Version: version, Origin: n.origin,
 		REST: rest.Config{
 			Auth: n.auth, Registry: n.registry, Repositories: n.repos, Version: version, Ready: n.member.Ready, Events: n.feed, Tasks: n.tasks, Members: n.member,
-			Webhooks: n.hooks, Audit: n.audit,
+			Webhooks: n.hooks, Audit: n.audit, Explainer: n.explainer(),
 		},
 		Ready: n.member.Ready, Expand: repo.Expand, MetricsElsewhere: n.config.MetricsListen != "", Log: n.log, Now: wallClock,
 	}

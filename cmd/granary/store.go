@@ -74,7 +74,7 @@ func storedStore(ctx context.Context, conf *Config, name string) (_ *config.Stor
 	if err != nil {
 		return nil, err
 	}
-	db, err := openKV(ctx, conf, n.log)
+	db, err := openKV(ctx, conf, n.log, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,10 @@ import (
 // openTasks prepares the work that nodes share.
 func (n *node) openTasks() (err error) {
 	n.openCollector()
+	kinds := n.kinds()
+	n.instruments.tasks = newTaskMetrics(kinds)
 	n.tasks, err = task.New(task.Config{
-		KV: n.kv, Members: n.member, Kinds: n.kinds(), Schedule: n.periodic(), Now: wallClock, Log: n.log,
+		KV: n.kv, Members: n.member, Kinds: kinds, Observer: taskMetrics{n.instruments.tasks}, Schedule: n.periodic(), Now: wallClock, Log: n.log,
 		Retention: func() time.Duration { return time.Duration(n.registry.Settings().TaskRetention) * time.Second },
 	})
 	return err
@@ -26,10 +28,10 @@ func (n *node) kinds() []task.Kind {
 		n.collector,
 		audit.New(audit.Config{
 			KV: n.kv, Registry: n.registry, Store: n.repos.Store, Records: n.records, Refs: n.repos.Refs, Remove: n.repos.RemoveRecord,
-			Now: wallClock, Rate: n.config.AuditRate,
+			Restore: n.repos.Restore, Now: wallClock, Rate: n.config.AuditRate,
 		}),
 		&rebuild.Kind{Registry: n.registry, Records: n.records, Now: wallClock},
-		retention.NewKind(&retention.Planner{Repositories: n.repos, Records: n.records, Now: wallClock}, n.registry),
+		retention.NewKind(&retention.Planner{Repositories: n.repos, Records: n.records, Now: wallClock}, n.registry, n.instruments.background.Cleaned),
 	}
 	return append(kinds, jobs.Kinds(n.repos, n.registry)...)
 }

@@ -14,6 +14,7 @@ import (
 	"granary/formats/npm"
 	"granary/formats/pypi"
 	"granary/formats/raw"
+	"granary/formats/yum"
 )
 
 // Formats returns all formats in order of their names, none twice. now is the
@@ -31,5 +32,6 @@ func Formats(now func() time.Time) []formats.Format {
 		npm.New(),
 		pypi.New(),
 		raw.New(),
+		yum.New(now),
 	}
 }

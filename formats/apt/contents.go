@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // maxContents bounds the lines of Contents of one component that are kept in
@@ -14,8 +13,33 @@ const maxContents = 3_000_000
 
 // contents collects which packages have which files in one component.
 type contents struct {
-	archs map[string]map[string]string // by architecture: file → packages, with commas
+	archs map[string]*owners // by architecture
 	lines int
+}
+
+// owners are the packages that have a file. Nearly all have one.
+type owners struct {
+	first map[string]string
+	more  map[string][]string
+}
+
+func newOwners() *owners { return &owners{first: map[string]string{}, more: map[string][]string{}} }
+
+// add tells whether the file is a new one. The versions of a package come one
+// after another.
+func (o *owners) add(file, pkg string) bool {
+	have, ok := o.first[file]
+	if !ok {
+		o.first[file] = pkg
+		return true
+	}
+	if more := o.more[file]; len(more) > 0 {
+		have = more[len(more)-1]
+	}
+	if have != pkg {
+		o.more[file] = append(o.more[file], pkg)
+	}
+	return false
 }
 
 func (c *contents) add(arch, pkg string, files []string) {
@@ -24,19 +48,14 @@ func (c *contents) add(arch, pkg string, files []string) {
 		return
 	}
 	if c.archs == nil {
-		c.archs = map[string]map[string]string{}
+		c.archs = map[string]*owners{}
 	}
 	if c.archs[arch] == nil {
-		c.archs[arch] = map[string]string{}
+		c.archs[arch] = newOwners()
 	}
-	of := c.archs[arch]
 	for _, f := range files {
-		switch have := of[f]; {
-		case have == "":
-			of[f] = pkg
+		if c.archs[arch].add(f, pkg) {
 			c.lines++
-		case !slices.Contains(strings.Split(have, ","), pkg):
-			of[f] = have + "," + pkg
 		}
 	}
 }
@@ -53,37 +72,44 @@ func (d *distribution) writeContents() error {
 		if arch == archSource {
 			continue
 		}
-		files := maps.Clone(c.archs[arch])
-		if files == nil {
-			files = map[string]string{}
-		}
-		if arch != archAll {
-			for f, pkgs := range c.archs[archAll] {
-				if have := files[f]; have != "" {
-					pkgs = have + "," + pkgs
-				}
-				files[f] = pkgs
+		of := []*owners{}
+		for _, a := range []string{arch, archAll} {
+			if c.archs[a] != nil && (a == arch || arch != archAll) {
+				of = append(of, c.archs[a])
 			}
 		}
-		if err := d.writeContentsOf(arch, files); err != nil {
+		if err := d.writeContentsOf(arch, of); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *distribution) writeContentsOf(arch string, files map[string]string) error {
+func (d *distribution) writeContentsOf(arch string, of []*owners) error {
 	path := d.component + "/Contents-" + arch
 	out, err := d.pub.Create(path, typeText, algorithms...)
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriter(out)
-	for _, f := range slices.Sorted(maps.Keys(files)) {
-		w.WriteString(f)        //nolint:errcheck // Flush tells
-		w.WriteString("\t")     //nolint:errcheck // likewise
-		w.WriteString(files[f]) //nolint:errcheck // likewise
-		w.WriteString("\n")     //nolint:errcheck // likewise
+	var files []string
+	for _, o := range of {
+		files = slices.AppendSeq(files, maps.Keys(o.first))
+	}
+	slices.Sort(files)
+	for _, f := range slices.Compact(files) {
+		w.WriteString(f) //nolint:errcheck // Flush tells
+		between := "\t"
+		for _, o := range of {
+			if pkg, ok := o.first[f]; ok {
+				for _, pkg := range append([]string{pkg}, o.more[f]...) {
+					w.WriteString(between) //nolint:errcheck // likewise
+					w.WriteString(pkg)     //nolint:errcheck // likewise
+					between = ","
+				}
+			}
+		}
+		w.WriteString("\n") //nolint:errcheck // likewise
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -26,6 +26,8 @@ func TestViews(t *testing.T) {
 		Files:    func(n int) []string { return []string{file(n)} },
 		Docs:     []string{"dists/stable/main/binary-amd64/Packages"},
 		First:    []string{"dists/stable/InRelease"},
+		Release:  func(n int) string { return fmt.Sprintf("hello@1.%d-1", n) },
+		Verbatim: true,
 		Named:    func(n int) string { return fmt.Sprintf("Version: 1.%d-1\n", n) },
 		Remove:   file,
 	})

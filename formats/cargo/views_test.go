@@ -23,6 +23,7 @@ func TestViews(t *testing.T) {
 			return []string{"api/v1/crates/lib_a/" + version(n) + "/download", "crates/lib_a/lib_a-" + version(n) + ".crate"}
 		},
 		Docs:    []string{"li/b_/lib_a", "index/li/b_/lib_a"},
+		Release: func(n int) string { return "lib_a@" + version(n) },
 		Named:   func(n int) string { return `"vers":"` + version(n) + `"` },
 		Checked: []string{"api/v1/crates/lib_a/1.0.0/download"},
 		Remove:  func(n int) string { return "api/v1/crates/lib_a/" + version(n) },

@@ -85,6 +85,27 @@ func (p *Pub) Link(path, other string) error {
 	return nil
 }
 
+// Scratch begins bytes in memory.
+func (p *Pub) Scratch() (formats.Scratch, error) { return &scratch{}, nil }
+
+type scratch struct {
+	bytes.Buffer
+	done bool
+}
+
+func (s *scratch) Write(b []byte) (int, error) {
+	if s.done {
+		return 0, errors.New("the scratch was ended")
+	}
+	return s.Buffer.Write(b)
+}
+
+// Done ends them.
+func (s *scratch) Done() (formats.Document, error) {
+	s.done = true
+	return finished{NewBytes(s.Bytes(), digest.Algorithms...)}, nil
+}
+
 // Signer returns the keys given to the Pub.
 func (p *Pub) Signer() (formats.Signer, error) {
 	if p.Keys == nil {

@@ -69,7 +69,7 @@ func (s Sample) asItWas(t *testing.T) {
 		s.wants(t, r, "c@"+between, 1)
 		s.wants(t, r, "c@second", 1, 3)
 		for _, d := range s.Docs {
-			if _, body, err := r.Send(t.Context(), "h@"+before, http.MethodGet, d, nil); err == nil && strings.Contains(string(body), s.Named(0)) {
+			if _, body, err := r.Send(t.Context(), "h@"+before, http.MethodGet, d, nil); err == nil && strings.Contains(s.text(t, body), s.Named(0)) {
 				t.Errorf("%s of a time before all names version 0: %s", d, body)
 			}
 		}

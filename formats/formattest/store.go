@@ -23,6 +23,8 @@ import (
 type Store struct {
 	// Overwrite is the conflict policy: other bytes replace what is there.
 	Overwrite bool
+	// Set is what the repository is set to.
+	Set formats.Settings
 	// Now dates records; nil is a clock that stands still.
 	Now func() time.Time
 

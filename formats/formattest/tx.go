@@ -106,6 +106,9 @@ func (t *Tx) Records(ctx context.Context, scope string) iter.Seq2[formats.Record
 	return t.store.Records(ctx, scope)
 }
 
+// Settings returns those given to the Store.
+func (t *Tx) Settings() formats.Settings { return t.store.Set }
+
 // Commit publishes the upload as a whole: ErrExists if a record that does not
 // move has other bytes and the store keeps them, ErrNotFound if none of the
 // deletions met a record.

@@ -39,11 +39,18 @@ type Sample struct {
 	Docs []string
 	// First are the paths that clients read before each of Docs. Optional.
 	First []string
+	// Text makes a document readable, such as one that is compressed. Optional.
+	Text func(t testing.TB, doc []byte) string
 	// Named is what these documents say of version n.
 	Named func(n int) string
 	// Checked are files of version 0 of which a cache notices that an upstream
 	// sends other bytes. Optional.
 	Checked []string
+	// Release is "package@version" of version n; for formats that are Releasers.
+	Release func(n int) string
+	// Verbatim: a cache passes the upstream's documents on as they are, so that
+	// rules hold for files alone, and those of age in a group too.
+	Verbatim bool
 	// Remove deletes version n. Optional.
 	Remove func(n int) string
 	// Empty: the documents are there, and name nothing, before anything is
@@ -66,11 +73,21 @@ func Views(t *testing.T, s Sample) {
 	t.Run("upstream down", s.upstreamDown)
 	t.Run("two nodes", s.twoNodes)
 	t.Run("as it was", s.asItWas)
+	t.Run("policies", s.policies)
+	t.Run("bytes gone bad", s.goneBad)
+	t.Run("quarantine", s.quarantined)
 }
 
 func (s Sample) rig(t *testing.T, o repotest.Options) *repotest.Rig {
 	o.Formats = func(now func() time.Time) []formats.Format { return []formats.Format{s.New(now)} }
 	return repotest.New(t, o)
+}
+
+func (s Sample) text(t testing.TB, doc []byte) string {
+	if s.Text == nil {
+		return string(doc)
+	}
+	return s.Text(t, doc)
 }
 
 func (s Sample) name() string { return s.New(time.Now).Name() }
@@ -105,11 +122,17 @@ func (s Sample) wants(t *testing.T, r *repotest.Rig, repository string, versions
 			}
 		}
 	}
+	s.named(t, r, repository, versions...)
+}
+
+// named fails unless the documents of a repository name just these versions.
+func (s Sample) named(t *testing.T, r *repotest.Rig, repository string, versions ...int) {
+	t.Helper()
 	for _, d := range s.Docs {
 		for _, f := range s.First {
 			r.Get(repository, f)
 		}
-		doc := string(r.Get(repository, d))
+		doc := s.text(t, r.Get(repository, d))
 		for n := range 40 {
 			has, want := strings.Contains(doc, s.Named(n)), contains(versions, n)
 			if has != want {
@@ -317,7 +340,7 @@ func (s Sample) twoNodes(t *testing.T) {
 			for _, d := range s.Docs {
 				for _, r := range []*repotest.Rig{a, b} {
 					_, doc, err := r.Send(t.Context(), "h", "GET", d, nil)
-					if err != nil || !bytes.Contains(doc, []byte(s.Named(n))) {
+					if err != nil || !strings.Contains(s.text(t, doc), s.Named(n)) {
 						t.Errorf("%s does not name version %d right after it was published (%v)", d, n, err)
 					}
 				}

@@ -30,6 +30,7 @@ func TestViews(t *testing.T) {
 		Conflict: func(t testing.TB, n int) formattest.Upload { return upload(t, n, "other") },
 		Files:    func(n int) []string { return []string{file(n, ".zip"), file(n, ".mod"), file(n, ".info")} },
 		Docs:     []string{module + "/@v/list"},
+		Release:  func(n int) string { return module + "@" + version(n) },
 		Named:    func(n int) string { return version(n) + "\n" },
 		Checked:  []string{file(0, ".zip")},
 		Remove:   func(n int) string { return file(n, ".zip") },

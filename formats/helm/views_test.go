@@ -26,6 +26,7 @@ func TestViews(t *testing.T) {
 		Files:    func(n int) []string { return []string{file(n), "charts/" + file(n), file(n) + ".prov"} },
 		Docs:     []string{"index.yaml"},
 		Empty:    true,
+		Release:  func(n int) string { return "lib@" + version(n) },
 		Named:    func(n int) string { return "lib-" + version(n) + ".tgz" },
 		Checked:  []string{file(0)},
 		Remove:   func(n int) string { return "api/charts/lib/" + version(n) },

@@ -59,7 +59,9 @@ func callSearch(w http.ResponseWriter, r *http.Request, view formats.View) error
 		objects = append(objects, o)
 	}
 	theirs, n, err := searchUpstream(r, view, max(from-total, 0), size-len(objects))
-	if err != nil {
+	// What is here is found while the upstream is down, too; that nothing was
+	// found can't be said then.
+	if err != nil && (total == 0 || !errors.Is(err, formats.ErrUpstream)) {
 		return err
 	}
 	for _, o := range theirs {

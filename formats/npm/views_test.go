@@ -29,6 +29,7 @@ func TestViews(t *testing.T) {
 				Conflict: func(t testing.TB, n int) formattest.Upload { return send(t, n, `,"description":"other"`) },
 				Files:    func(n int) []string { return []string{file(n)} },
 				Docs:     []string{name},
+				Release:  func(n int) string { return name + "@" + version(n) },
 				Named:    func(n int) string { return `"` + version(n) + `":{` },
 				Checked:  []string{file(0)},
 				Remove:   file,

@@ -118,7 +118,11 @@ func fileRecords(scope, file, link string, sums digest.Sums, m fileMeta, metadat
 		return nil, formats.Unusable(scope, "%v", err)
 	}
 	rec := formats.Record{Scope: scope, Name: name, URL: link, Sums: sums, Size: m.Size, Type: mediaType(file), Meta: meta}
-	return append([]formats.Record{rec}, beside...), nil
+	recs := append([]formats.Record{rec}, beside...)
+	for i := range recs {
+		recs[i].Time = m.Uploaded
+	}
+	return recs, nil
 }
 
 // metadataOf reads what a page says of core metadata: "true", or a digest by its

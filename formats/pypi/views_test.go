@@ -25,6 +25,7 @@ func TestViews(t *testing.T) {
 		Conflict: func(t testing.TB, n int) formattest.Upload { return send(t, n, "Summary: other\n") },
 		Files:    func(n int) []string { return []string{file(n), file(n) + ".metadata"} },
 		Docs:     []string{"simple/corp-lib/", "simple/corp-lib/?format=application/vnd.pypi.simple.v1%2Bjson"},
+		Release:  func(n int) string { return "corp-lib@" + version(n) },
 		Named:    func(n int) string { return "/" + version(n) + "/" },
 		Checked:  []string{file(0)},
 		Remove:   file,

@@ -15,7 +15,7 @@ func TestViews(t *testing.T) {
 	formattest.Views(t, formattest.Sample{
 		New: func(func() time.Time) formats.Format { return raw.New() },
 		Upload: func(_ testing.TB, n int) formattest.Upload {
-			return formattest.Upload{Method: "PUT", Target: path(n), Body: fmt.Appendf(nil, "content of %d", n)}
+			return formattest.Upload{Method: "PUT", Target: path(n), Body: fmt.Appendf(nil, "content of %150d", n)}
 		},
 		Files:  func(n int) []string { return []string{path(n)} },
 		Remove: path,

@@ -34,6 +34,9 @@ type Registry interface {
 	Stored(ctx context.Context, id string) (*config.Repository, error)
 	Stores() []*config.Store
 	StoreName(id string) string
+	StoreByID(id string) (*config.Store, bool)
+	SuspectStore(ctx context.Context, id string) error
+	TrustStore(ctx context.Context, id string, since time.Time) error
 }
 
 // Config is what a Kind is made of.
@@ -46,7 +49,10 @@ type Config struct {
 	// Remove removes a hosted record that is still what was read; false: it is
 	// another by now.
 	Remove func(ctx context.Context, r *config.Repository, n record.Named, before time.Time) (bool, error)
-	Now    func() time.Time
+	// Restore makes lost content live again if its bytes in a blob are right after
+	// all; [repo.Service.Restore] does.
+	Restore func(ctx context.Context, store string, hash []byte, id blob.ID) (bool, error)
+	Now     func() time.Time
 	// Rate bounds what this node reads for audits, in bytes a second; 0 is no
 	// bound.
 	Rate int64

@@ -52,6 +52,9 @@ type contents struct {
 	Read   int64             `json:"read"`
 	Bad    []bad             `json:"bad,omitempty"`
 	More   int64             `json:"more,omitempty"` // that Bad has no room for
+	// Kept is how many lost blobs may still be there: readers have to be kept from
+	// them.
+	Kept int64 `json:"kept,omitempty"`
 }
 
 // failed is how much is wrong.
@@ -123,10 +126,7 @@ func (k *Kind) reference(ctx context.Context, bs blob.Store, store string, item 
 	case refs.Deleting:
 		return nil
 	case refs.Lost:
-		out.Total++
-		b.Verdict, b.Error = missing, "its bytes were found missing or wrong before"
-		out.add(b)
-		return nil
+		return k.lost(ctx, bs, store, ref, p, out, b)
 	}
 	if err := k.look(ctx, bs, ref, p.Verify, out, &b); err != nil {
 		return err
@@ -147,15 +147,7 @@ func (k *Kind) reference(ctx context.Context, bs blob.Store, store string, item 
 		return nil //nolint:nilerr // another state that the next audit looks at
 	}
 	if b.Verdict != unreadable {
-		hash, err := hex.DecodeString(item.Sort)
-		if err == nil {
-			err = k.c.Refs.MarkLost(ctx, store, hash, ref.Blob)
-		}
-		if err == nil && b.Verdict == mismatched && !p.DryRun {
-			// Records name the blob too; once it is gone they follow the reference.
-			err = bs.Delete(ctx, ref.Blob)
-		}
-		if err != nil {
+		if err := k.quarantine(ctx, bs, store, ref, p, out, b); err != nil {
 			return err
 		}
 	}

@@ -29,8 +29,15 @@ type Result struct {
 const maxReported = task.MaxResult * 3 / 4
 
 // Finish adds the shards up.
-func (k *Kind) Finish(_ context.Context, t *task.Task, shards []task.ShardState) (any, string, error) {
+func (k *Kind) Finish(ctx context.Context, t *task.Task, shards []task.ShardState) (any, string, error) {
 	r, artifacts, err := k.report(t, shards)
+	if err != nil {
+		return nil, "", err
+	}
+	all, err := contentsOf(shards)
+	if err == nil {
+		err = k.trust(ctx, all)
+	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -62,17 +69,12 @@ func (k *Kind) report(t *task.Task, shards []task.ShardState) (r Result, checked
 		r.Findings = append(r.Findings, f)
 	}
 	named := map[string]bool{}
-	var all []contents
+	all, err := contentsOf(shards)
+	if err != nil {
+		return r, 0, err
+	}
 	for _, s := range shards {
-		if s.Result == nil {
-			continue
-		}
-		if strings.HasPrefix(s.Shard, ofContent) {
-			var c contents
-			if err := json.Unmarshal(s.Result, &c); err != nil {
-				return r, 0, fmt.Errorf("read what %s has found: %w", s.Shard, err)
-			}
-			all = append(all, c)
+		if s.Result == nil || strings.HasPrefix(s.Shard, ofContent) {
 			continue
 		}
 		var a artifacts
@@ -103,6 +105,21 @@ func (k *Kind) report(t *task.Task, shards []task.ShardState) (r Result, checked
 		r.Omitted += c.More
 	}
 	return r, checked, nil
+}
+
+// contentsOf are the shards of content that have something to tell.
+func contentsOf(shards []task.ShardState) (all []contents, err error) {
+	for _, s := range shards {
+		if s.Result == nil || !strings.HasPrefix(s.Shard, ofContent) {
+			continue
+		}
+		var c contents
+		if err := json.Unmarshal(s.Result, &c); err != nil {
+			return nil, fmt.Errorf("read what %s has found: %w", s.Shard, err)
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // unnamed is content that no artifact names any more.

@@ -57,12 +57,19 @@ type Registry interface {
 	Settings() *config.Settings
 }
 
-// NewKind returns the kind of task.
-func NewKind(p *Planner, r Registry) task.Kind { return kind{p, r} }
+// NewKind returns the kind of task. cleaned is told how long each took that was
+// not dry, by the node that ended it; nil for nobody.
+func NewKind(p *Planner, r Registry, cleaned func(took time.Duration)) task.Kind {
+	if cleaned == nil {
+		cleaned = func(time.Duration) {}
+	}
+	return kind{p, r, cleaned}
+}
 
 type kind struct {
 	*Planner
 	registry Registry
+	cleaned  func(took time.Duration)
 }
 
 var _ task.Slotter = kind{}
@@ -237,6 +244,8 @@ func (k kind) Finish(_ context.Context, t *task.Task, states []task.ShardState) 
 	verb := "went"
 	if p.DryRun {
 		verb = "would go"
+	} else {
+		k.cleaned(time.Duration(out.ElapsedNS))
 	}
 	return out, fmt.Sprintf("%d of %d records %s", out.Expired+out.Unneeded, out.Scanned, verb), nil
 }

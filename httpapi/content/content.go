@@ -130,7 +130,7 @@ func (s *sender) describe() {
 	if !s.c.Time.IsZero() {
 		s.h.set("Last-Modified", s.modified().UTC().Format(http.TimeFormat))
 	}
-	s.h.set("Cache-Control", cacheControl(s.c.Fixed && !s.o.Document, s.o.Private))
+	s.h.set("Cache-Control", cacheControl(s.c.Fixed, s.o.Private))
 	if v := s.vary(); v != "" {
 		s.h.set("Vary", v)
 	}

@@ -132,7 +132,8 @@ func TestCacheControl(t *testing.T) {
 		{"fixed, credentials", true, Options{Private: true}, "private, max-age=31536000, immutable", "Authorization"},
 		{"movable", false, Options{}, "no-cache", ""},
 		{"movable, credentials", false, Options{Private: true}, "private, no-cache", "Authorization"},
-		{"document", true, Options{Document: true}, "no-cache", "Accept"},
+		{"document", false, Options{Document: true}, "no-cache", "Accept"},
+		{"document named by its digest", true, Options{Document: true}, "public, max-age=31536000, immutable", "Accept"},
 		{"document, credentials", false, Options{Document: true, Private: true}, "private, no-cache", "Authorization, Accept"},
 	}
 	for _, tt := range tests {

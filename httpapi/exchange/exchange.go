@@ -35,6 +35,8 @@ type Exchange struct {
 	Repository string
 	// Subject is who a log-in named, or credentials that were refused.
 	Subject string
+	// LogIn: the request is a log-in though its method only reads.
+	LogIn bool
 	// Refused is the method of credentials that were refused, "" if none were.
 	Refused auth.Method
 

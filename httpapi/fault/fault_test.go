@@ -41,6 +41,7 @@ func TestTable(t *testing.T) {
 		{&auth.LockedError{RetryAfter: 7 * time.Second}, 429, "RATE_LIMITED"},
 		{auth.ErrBusy, 503, "UNAVAILABLE"},
 		{auth.ErrNotFound, 404, "NOT_FOUND"},
+		{auth.ErrProviderDown, 502, "UPSTREAM_ERROR"},
 		{auth.ErrExists, 409, "CONFLICT"},
 		{&auth.FieldError{Field: "roles", Problem: "x"}, 400, "BAD_REQUEST"},
 		{&config.FieldError{Field: "store", Message: "x"}, 400, "BAD_REQUEST"},

@@ -76,6 +76,7 @@ var table = []struct {
 	{auth.ErrLocked, 429, RateLimited, ""},
 	{auth.ErrBusy, 503, Unavailable, ""},
 	{auth.ErrNotFound, 404, NotFound, ""},
+	{auth.ErrProviderDown, 502, Upstream, ""},
 	{auth.ErrExists, 409, Conflict, ""},
 	{auth.ErrInvalid, 400, BadRequest, ""},
 	{auth.ErrSealed, 500, Internal, "stored secrets can't be opened"},

@@ -25,6 +25,9 @@ func (q *request) catalog(p place) error {
 	if id.Scoped() && !id.InScope("", catalogScope, string(formats.VerbRead)) {
 		return q.challenge("registry:catalog:*", &auth.CredentialError{Method: auth.JWT, Reason: "the token was not asked for this"})
 	}
+	if id.MustChangePassword() {
+		return q.x.LoggedIn()
+	}
 	n := maxPage
 	if q.query.Has("n") {
 		v, err := strconv.ParseUint(q.query.Get("n"), 10, 31)
@@ -36,6 +39,10 @@ func (q *request) catalog(p place) error {
 	l := lister{q: q, reader: id.Owner(), last: q.query.Get("last"), most: n + 1}
 	if err := l.list(p); err != nil {
 		return named(err)
+	}
+	if len(l.names) == 0 && l.most > 1 && l.last == "" && id.Anonymous() {
+		// Clients that have credentials keep them until they are asked.
+		return q.challenge("registry:catalog:*", &auth.CredentialError{Method: auth.Anonymous, Reason: "there is nothing for anybody; log in"})
 	}
 	if len(l.names) > n {
 		l.names = l.names[:n]

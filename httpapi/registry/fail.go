@@ -83,12 +83,12 @@ func (q *request) challenge(scope string, err error) error {
 // end the quotes.
 var quotable = strings.NewReplacer(`"`, "", `\`, "", "\r", "", "\n", "")
 
-// body is the error body of the surface.
-type body struct {
-	Errors []oneError `json:"errors"`
+// failures is the error body of the surface.
+type failures struct {
+	Errors []registryError `json:"errors"`
 }
 
-type oneError struct {
+type registryError struct {
 	Code    string   `json:"code"`
 	Message string   `json:"message"`
 	Detail  struct{} `json:"detail"`
@@ -110,7 +110,7 @@ func Fail(w http.ResponseWriter, r *http.Request, err error, told fault.Fault) {
 	if code == "" {
 		code = codeOf(told.Status, x.Action)
 	}
-	data, merr := json.Marshal(body{[]oneError{{Code: code, Message: told.Message}}})
+	data, merr := json.Marshal(failures{[]registryError{{Code: code, Message: told.Message}}})
 	if merr != nil {
 		data = []byte(`{"errors":[{"code":"UNKNOWN","message":"internal error","detail":{}}]}`)
 	}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -116,6 +117,9 @@ func pack(ctx context.Context, w io.Writer, h *listing, dir string, kind archive
 
 func packOne(ctx context.Context, out *archive.Writer, h *listing, dir string, rec formats.Record) error {
 	c, err := h.Content(ctx, rec)
+	if errors.Is(err, formats.ErrBlocked) {
+		return nil // a policy hides it, from archives too
+	}
 	if err != nil {
 		return err
 	}

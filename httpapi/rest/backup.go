@@ -21,8 +21,7 @@ const (
 	passphraseHeader = "X-Backup-Passphrase"
 )
 
-// Backup is the whole configuration. Artifacts and API tokens are not part of
-// it.
+// Backup is the whole configuration. Artifacts and sessions are not part of it.
 type Backup struct {
 	Version      int                `json:"version"`
 	CreatedAt    Timestamp          `json:"created_at"`
@@ -33,6 +32,11 @@ type Backup struct {
 	Roles        []Role             `json:"roles" nullable:"false"`
 	Users        []auth.BackupUser  `json:"users" nullable:"false"`
 	Webhooks     []BackupWebhook    `json:"webhooks" nullable:"false"`
+	LDAPConfig   *LDAP              `json:"ldap_config" doc:"With the bind password; null: there is no directory."`
+	OIDCConfig   *OIDC              `json:"oidc_config" doc:"With the client secret; null: no provider is trusted."`
+	Tokens       []BackupToken      `json:"tokens" nullable:"false"`
+	SigningKeys  []BackupSigning    `json:"signing_keys" nullable:"false"`
+	Quarantine   []BackupQuarantine `json:"quarantine" nullable:"false"`
 }
 
 // BackupStore is a store with its secret.
@@ -46,6 +50,12 @@ type BackupRepository struct {
 	*Repository
 	// UpstreamAuth hides the masked one.
 	UpstreamAuth *BackupUpstreamAuth `json:"upstream_auth"`
+}
+
+// BackupQuarantine is what of a repository is in quarantine.
+type BackupQuarantine struct {
+	Repository string        `json:"repository"`
+	Items      []Quarantined `json:"items" nullable:"false"`
 }
 
 // BackupUpstreamAuth is what a cache tells its upstream.
@@ -83,7 +93,7 @@ func (a *api) backup() {
 	}, a.restore)
 }
 
-func (a *api) makeBackup(_ context.Context, x *exchange.Exchange, _ *backingUp) (*backupOutput, error) {
+func (a *api) makeBackup(ctx context.Context, x *exchange.Exchange, _ *backingUp) (*backupOutput, error) {
 	if err := x.Administer(); err != nil {
 		return nil, err
 	}
@@ -100,7 +110,10 @@ func (a *api) makeBackup(_ context.Context, x *exchange.Exchange, _ *backingUp) 
 		return nil, invalid("secrets", "must be omit, or absent")
 	}
 	now := time.Now().UTC()
-	b := &Backup{Version: backupVersion, CreatedAt: Timestamp(now), Webhooks: []BackupWebhook{}, Stores: []BackupStore{}, Repositories: []BackupRepository{}, Roles: []Role{}}
+	b := &Backup{
+		Version: backupVersion, CreatedAt: Timestamp(now), Webhooks: []BackupWebhook{}, Stores: []BackupStore{}, Repositories: []BackupRepository{}, Roles: []Role{},
+		Tokens: []BackupToken{}, SigningKeys: []BackupSigning{}, Quarantine: []BackupQuarantine{},
+	}
 	w := backupWriter{api: a, omit: omit}
 	if passphrase := x.Request().Header.Get(passphraseHeader); passphrase != "" && !omit {
 		salt, err := newSalt()
@@ -112,7 +125,7 @@ func (a *api) makeBackup(_ context.Context, x *exchange.Exchange, _ *backingUp) 
 		}
 		b.Encryption = &Encryption{Method: sealMethod, Salt: base64.StdEncoding.EncodeToString(salt)}
 	}
-	if err := w.fill(b); err != nil {
+	if err := w.fill(ctx, b); err != nil {
 		return nil, err
 	}
 	return &backupOutput{Disposition: `attachment; filename="depot-backup-` + now.Format("20060102-150405") + `.json"`, Body: b}, nil
@@ -142,7 +155,7 @@ func (w *backupWriter) secret(name string, s config.Secret) (*string, error) {
 	return w.text(name, clear)
 }
 
-func (w *backupWriter) fill(b *Backup) (err error) {
+func (w *backupWriter) fill(ctx context.Context, b *Backup) (err error) {
 	a := w.api
 	if b.Settings, err = json.Marshal(a.showSettings(a.Registry.Settings())); err != nil {
 		return fmt.Errorf("write the settings: %w", err)
@@ -163,6 +176,9 @@ func (w *backupWriter) fill(b *Backup) (err error) {
 			}
 		}
 		b.Repositories = append(b.Repositories, r)
+		if len(c.Quarantine) > 0 {
+			b.Quarantine = append(b.Quarantine, BackupQuarantine{c.Name, showQuarantine(c.Quarantine)})
+		}
 	}
 	for _, r := range a.Auth.Roles() {
 		b.Roles = append(b.Roles, showRole(r))
@@ -188,5 +204,5 @@ func (w *backupWriter) fill(b *Backup) (err error) {
 		}
 		b.Webhooks = append(b.Webhooks, h)
 	}
-	return nil
+	return w.identity(ctx, b)
 }

@@ -116,15 +116,7 @@ func (a *api) replaceLDAP(ctx context.Context, x *exchange.Exchange, _ *none) (*
 	if err := p.decode(&in); err != nil {
 		return nil, err
 	}
-	d := auth.LDAP{
-		Settings: ldap.Settings{
-			URL: in.URL, BindDN: in.BindDN, BindPassword: in.BindPassword.value, UserBase: in.UserBaseDN, UserFilter: in.UserFilter.value,
-			GroupBase: in.GroupBaseDN.value, GroupFilter: in.GroupFilter.value, GroupName: in.GroupNameAttr.value,
-			StartTLS: in.StartTLS.value, SkipVerify: in.TLSSkipVerify.value, CA: in.CACert.value,
-		},
-		GroupRoles: in.GroupRoleMapping.value, Fallback: true,
-	}
-	plain(in.FallbackToBuiltin, &d.Fallback, true)
+	d := in.directory()
 	if d.BindPassword == auth.Mask {
 		old, ok := a.Auth.Directory()
 		if !ok || old.URL != d.URL {
@@ -137,6 +129,19 @@ func (a *api) replaceLDAP(ctx context.Context, x *exchange.Exchange, _ *none) (*
 		return nil, err
 	}
 	return &answer[*LDAP]{showLDAP(d)}, nil
+}
+
+func (in *LDAPRequest) directory() auth.LDAP {
+	d := auth.LDAP{
+		Settings: ldap.Settings{
+			URL: in.URL, BindDN: in.BindDN, BindPassword: in.BindPassword.value, UserBase: in.UserBaseDN, UserFilter: in.UserFilter.value,
+			GroupBase: in.GroupBaseDN.value, GroupFilter: in.GroupFilter.value, GroupName: in.GroupNameAttr.value,
+			StartTLS: in.StartTLS.value, SkipVerify: in.TLSSkipVerify.value, CA: in.CACert.value,
+		},
+		GroupRoles: in.GroupRoleMapping.value, Fallback: true,
+	}
+	plain(in.FallbackToBuiltin, &d.Fallback, true)
+	return d
 }
 
 func (a *api) testLDAP(ctx context.Context, x *exchange.Exchange, _ *none) (*answer[LDAPTest], error) {

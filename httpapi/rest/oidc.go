@@ -12,7 +12,30 @@ import (
 
 // OIDC is which OpenID Connect providers are trusted, as clients see it.
 type OIDC struct {
+	Login     *OIDCLogin `json:"login" doc:"What people log in with."`
 	Workloads []Workload `json:"workloads" nullable:"false"`
+}
+
+// OIDCLogin is the provider that people log in with.
+type OIDCLogin struct {
+	Issuer           string            `json:"issuer"`
+	ClientID         string            `json:"client_id"`
+	ClientSecret     *string           `json:"client_secret" doc:"Masked."`
+	Scopes           []string          `json:"scopes" nullable:"false" doc:"Beside openid."`
+	UsernameClaim    string            `json:"username_claim"`
+	GroupsClaim      string            `json:"groups_claim"`
+	GroupRoleMapping map[string]string `json:"group_role_mapping" nullable:"false"`
+}
+
+// OIDCLoginRequest sets the provider; what is absent gets its default.
+type OIDCLoginRequest struct {
+	Issuer           string                      `json:"issuer" doc:"The iss of the tokens, an https URL."`
+	ClientID         string                      `json:"client_id"`
+	ClientSecret     optional[string]            `json:"client_secret,omitempty" doc:"******** keeps the one that is stored; none: a public client."`
+	Scopes           optional[[]string]          `json:"scopes,omitempty" doc:"Beside openid."`
+	UsernameClaim    optional[string]            `json:"username_claim,omitempty" doc:"preferred_username by default."`
+	GroupsClaim      optional[string]            `json:"groups_claim,omitempty" doc:"groups by default."`
+	GroupRoleMapping optional[map[string]string] `json:"group_role_mapping,omitempty" doc:"Groups, by their exact names, and the roles they give. Who has none of them is not let in."`
 }
 
 // Workload is a rule by which an ID token becomes a session of a service
@@ -27,7 +50,8 @@ type Workload struct {
 
 // OIDCRequest sets the providers.
 type OIDCRequest struct {
-	Workloads optional[[]Workload] `json:"workloads,omitempty"`
+	Login     optional[OIDCLoginRequest] `json:"login,omitempty"`
+	Workloads optional[[]Workload]       `json:"workloads,omitempty"`
 }
 
 // OIDCExchangeRequest is the body of an exchange.
@@ -63,6 +87,15 @@ func (a *api) providers() {
 
 func showOIDC(o auth.OIDC) *OIDC {
 	out := &OIDC{Workloads: make([]Workload, 0, len(o.Workloads))}
+	if l := o.Login; l != nil {
+		out.Login = &OIDCLogin{l.Issuer, l.ClientID, nil, orEmpty(l.Scopes), l.UsernameClaim, l.GroupsClaim, l.GroupRoles}
+		if l.GroupRoles == nil {
+			out.Login.GroupRoleMapping = map[string]string{}
+		}
+		if l.ClientSecret != "" {
+			out.Login.ClientSecret = filled(auth.Mask)
+		}
+	}
 	for _, w := range o.Workloads {
 		out.Workloads = append(out.Workloads, Workload{w.Issuer, w.Audience, w.Claims, w.Username, int64(w.Life / time.Second)})
 	}
@@ -91,7 +124,30 @@ func (a *api) replaceOIDC(ctx context.Context, x *exchange.Exchange, _ *none) (*
 	if err := p.decode(&in); err != nil {
 		return nil, err
 	}
+	o := in.providers()
+	if l := o.Login; l != nil && l.ClientSecret == auth.Mask {
+		old, ok := a.Auth.Providers()
+		if !ok || old.Login == nil || old.Login.Issuer != l.Issuer {
+			// It is not sent to a provider that it was not given for.
+			return nil, invalid("login.client_secret", "must be given with a new issuer")
+		}
+		l.ClientSecret = old.Login.ClientSecret
+	}
+	if err := a.Auth.SetProviders(ctx, o); err != nil {
+		return nil, err
+	}
+	return &answer[*OIDC]{showOIDC(o)}, nil
+}
+
+func (in *OIDCRequest) providers() auth.OIDC {
 	var o auth.OIDC
+	if in.Login.some() {
+		l := in.Login.value
+		o.Login = &auth.ProviderLogin{
+			Issuer: l.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret.value, Scopes: l.Scopes.value, UsernameClaim: l.UsernameClaim.value,
+			GroupsClaim: l.GroupsClaim.value, GroupRoles: l.GroupRoleMapping.value,
+		}
+	}
 	for _, w := range in.Workloads.value {
 		// So that it does not run over as a duration.
 		w.ExpiresSecs = min(max(w.ExpiresSecs, 0), 1<<30)
@@ -99,10 +155,7 @@ func (a *api) replaceOIDC(ctx context.Context, x *exchange.Exchange, _ *none) (*
 			Issuer: w.Issuer, Audience: w.Audience, Claims: w.Claims, Username: w.Username, Life: time.Duration(w.ExpiresSecs) * time.Second,
 		})
 	}
-	if err := a.Auth.SetProviders(ctx, o); err != nil {
-		return nil, err
-	}
-	return &answer[*OIDC]{showOIDC(o)}, nil
+	return o
 }
 
 // exchangeOIDC is for everybody: the token in the body is what is judged.

@@ -40,7 +40,10 @@ type Repository struct {
 	Architectures      []string `json:"architectures"`
 	AptComponents      []string `json:"apt_components"`
 	ValidUntilDays     *int64   `json:"valid_until_days"`
+	UpstreamKeys       *string  `json:"upstream_keys"`
+	UpstreamUnsigned   bool     `json:"upstream_unsigned"`
 	YumSQLite          bool     `json:"yum_sqlite"`
+	YumCompression     *string  `json:"yum_compression" doc:"gz or zst; null is gz."`
 	MinimumAgeDays     *int64   `json:"minimum_age_days"`
 	QuotaBytes         *int64   `json:"quota_bytes"`
 	QuotaArtifacts     *int64   `json:"quota_artifacts"`
@@ -90,7 +93,10 @@ type RepositoryFields struct {
 	Architectures            optional[[]string]            `json:"architectures,omitempty"`
 	AptComponents            optional[[]string]            `json:"apt_components,omitempty"`
 	ValidUntilDays           optional[int64]               `json:"valid_until_days,omitempty"`
+	UpstreamKeys             optional[string]              `json:"upstream_keys,omitempty" doc:"armored OpenPGP public keys, with which the upstream's signatures are verified; caches of apt and yum"`
+	UpstreamUnsigned         optional[bool]                `json:"upstream_unsigned,omitempty" doc:"documents that no key has signed, or that have expired, are passed on all the same"`
 	YumSQLite                optional[bool]                `json:"yum_sqlite,omitempty"`
+	YumCompression           optional[string]              `json:"yum_compression,omitempty"`
 	MinimumAgeDays           optional[int64]               `json:"minimum_age_days,omitempty"`
 	QuotaBytes               optional[int64]               `json:"quota_bytes,omitempty"`
 	QuotaArtifacts           optional[int64]               `json:"quota_artifacts,omitempty"`
@@ -149,7 +155,10 @@ func (a *api) applyFields(in *RepositoryFields, r *config.Repository) error {
 	plain(in.Architectures, &r.Architectures, nil)
 	plain(in.AptComponents, &r.AptComponents, nil)
 	in.ValidUntilDays.pointer(&r.ValidUntilDays)
+	plain(in.UpstreamKeys, &r.UpstreamKeys, "")
+	plain(in.UpstreamUnsigned, &r.UpstreamUnsigned, false)
 	plain(in.YumSQLite, &r.YumSQLite, false)
+	plain(in.YumCompression, &r.YumCompression, "")
 	in.MinimumAgeDays.pointer(&r.MinimumAgeDays)
 	in.QuotaBytes.pointer(&r.QuotaBytes)
 	in.QuotaArtifacts.pointer(&r.QuotaArtifacts)
@@ -229,7 +238,9 @@ func (a *api) showRepository(c *config.Repository) *Repository {
 		ConflictPolicy: string(c.Conflicts()), HistoryDays: c.HistoryDays, PresignedRedirects: c.PresignedRedirects,
 		UpstreamRealms: c.UpstreamRealms, MutablePatterns: c.MutablePatterns, ImmutablePatterns: c.ImmutablePatterns,
 		AllowPatterns: c.AllowPatterns, BlockPatterns: c.BlockPatterns, NegativeTTLSecs: c.NegativeTTL,
-		Architectures: c.Architectures, AptComponents: c.AptComponents, ValidUntilDays: c.ValidUntilDays, YumSQLite: c.YumSQLite,
+		Architectures: c.Architectures, AptComponents: c.AptComponents, ValidUntilDays: c.ValidUntilDays,
+		UpstreamKeys: filled(c.UpstreamKeys), UpstreamUnsigned: c.UpstreamUnsigned,
+		YumSQLite: c.YumSQLite, YumCompression: filled(c.YumCompression),
 		MinimumAgeDays: c.MinimumAgeDays, QuotaBytes: c.QuotaBytes, QuotaArtifacts: c.QuotaArtifacts,
 		CleanupKeepLast: c.CleanupKeepLast, CleanupKeepLatest: c.CleanupKeepLatest,
 		CleanupNamePattern: filled(c.CleanupNamePattern), CleanupVersionPattern: filled(c.CleanupVersionPattern),

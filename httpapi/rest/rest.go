@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humamux"
@@ -44,6 +45,9 @@ type Repositories interface {
 	SigningKeys(ctx context.Context, repository string) ([]repo.SigningKey, error)
 	RotateSigningKey(ctx context.Context, repository string, n repo.NewKey) (repo.SigningKey, error)
 	EndSigningKey(ctx context.Context, repository, fingerprint string) error
+	Signs(r *config.Repository) bool
+	CheckSigningKey(fingerprint, private string) error
+	RestoreSigningKeys(ctx context.Context, repository string, keys []config.SigningKey, overlap time.Duration) error
 	Copies
 }
 
@@ -71,6 +75,8 @@ type Config struct {
 	Audit *audit.Log
 	// Webhooks makes deliveries. Optional.
 	Webhooks *webhook.Sender
+	// Explainer tells why a blob is kept. Optional.
+	Explainer Explainer
 }
 
 // api is what the operations share.
@@ -111,12 +117,15 @@ func New(m *mux.Router, c Config, note func(r *http.Request, err error, f fault.
 	a.artifacts()
 	a.snapshots()
 	a.signingKeys()
+	a.quarantine()
 	a.stores()
+	a.explain()
 	a.settings()
 	a.directory()
 	a.reseal()
 	a.audit()
 	a.providers()
+	a.providerLogin()
 	a.events()
 	a.tasks()
 	a.cluster()

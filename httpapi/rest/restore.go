@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"granary/auth"
 	"granary/formats"
@@ -27,6 +28,11 @@ type RestoreRequest struct {
 	Roles        []CreateRoleRequest              `json:"roles" nullable:"false"`
 	Users        []RestoreUser                    `json:"users" nullable:"false"`
 	Webhooks     optional[[]CreateWebhookRequest] `json:"webhooks,omitempty"`
+	LDAPConfig   optional[LDAPRequest]            `json:"ldap_config,omitempty"`
+	OIDCConfig   optional[OIDCRequest]            `json:"oidc_config,omitempty"`
+	Tokens       optional[[]RestoreToken]         `json:"tokens,omitempty"`
+	SigningKeys  optional[[]RestoreSigning]       `json:"signing_keys,omitempty"`
+	Quarantine   optional[[]RestoreQuarantine]    `json:"quarantine,omitempty"`
 }
 
 // RestoreUser is a user of a backup.
@@ -35,8 +41,23 @@ type RestoreUser struct {
 	Source             optional[string]   `json:"source,omitempty"`
 	Roles              optional[[]string] `json:"roles,omitempty"`
 	MustChangePassword optional[bool]     `json:"must_change_password,omitempty"`
+	Subject            optional[string]   `json:"subject,omitempty"`
 	PasswordHash       optional[string]   `json:"password_hash,omitempty"`
 	TokenSecret        optional[string]   `json:"token_secret,omitempty"`
+}
+
+// RestoreQuarantine is what of a repository is in quarantine.
+type RestoreQuarantine struct {
+	Repository string               `json:"repository"`
+	Items      []RestoreQuarantined `json:"items" nullable:"false"`
+}
+
+// RestoreQuarantined is an entry of a quarantine.
+type RestoreQuarantined struct {
+	Item      string              `json:"item"`
+	Reason    string              `json:"reason"`
+	CreatedBy optional[string]    `json:"created_by,omitempty"`
+	CreatedAt optional[time.Time] `json:"created_at,omitempty"`
 }
 
 // RestoreResult counts what was put in force, or in a dry run would be.
@@ -46,8 +67,11 @@ type RestoreResult struct {
 	Roles        int  `json:"roles"`
 	Users        int  `json:"users"`
 	Webhooks     int  `json:"webhooks"`
+	Tokens       int  `json:"tokens"`
+	SigningKeys  int  `json:"signing_keys"`
 	Settings     bool `json:"settings"`
 	LDAPConfig   bool `json:"ldap_config"`
+	OIDCConfig   bool `json:"oidc_config"`
 	DryRun       bool `json:"dry_run"`
 }
 
@@ -83,8 +107,9 @@ func (a *api) restore(ctx context.Context, x *exchange.Exchange, _ *restoring) (
 		return nil, err
 	}
 	out := RestoreResult{
-		Stores: len(plan.stores), Repositories: len(plan.repositories), Roles: len(plan.roles), Users: len(plan.users),
-		Webhooks: len(plan.webhooks), Settings: true, DryRun: dry,
+		Stores: len(plan.stores), Repositories: len(plan.repositories), Roles: len(plan.Roles), Users: len(plan.Users),
+		Webhooks: len(plan.webhooks), Tokens: len(plan.Tokens), SigningKeys: len(plan.signing), Settings: true,
+		LDAPConfig: plan.Directory != nil, OIDCConfig: plan.Providers != nil, DryRun: dry,
 	}
 	if !dry {
 		if err := plan.write(ctx); err != nil {
@@ -99,10 +124,12 @@ type restorePlan struct {
 	api          *api
 	stores       []CreateStoreRequest
 	repositories []CreateRepositoryRequest // members before their groups
-	roles        []auth.NewRole
-	users        []auth.BackupUser
-	webhooks     []CreateWebhookRequest
-	settings     *SettingsRequest
+	auth.Restored
+	webhooks []CreateWebhookRequest
+	settings *SettingsRequest
+	signing  []restoredSigning
+
+	quarantine map[string][]config.Quarantined // by the repository's name
 
 	known config.Known
 	names map[string]string // of repositories, to ids, which are made up for new ones
@@ -116,7 +143,7 @@ func (a *api) plan(ctx context.Context, in *RestoreRequest, passphrase string) (
 	if err := a.Registry.Load(ctx); err != nil {
 		return nil, err
 	}
-	p := &restorePlan{api: a, stores: in.Stores, webhooks: in.Webhooks.value, settings: &in.Settings, names: map[string]string{}}
+	p := &restorePlan{api: a, stores: in.Stores, webhooks: in.Webhooks.value, settings: &in.Settings, names: map[string]string{}, quarantine: map[string][]config.Quarantined{}}
 	now := a.Registry.Known()
 	p.known = config.Known{Formats: now.Formats, Stores: map[string]*config.Store{}, Repositories: map[string]*config.Repository{}}
 	for _, s := range a.Registry.Stores() {
@@ -139,6 +166,11 @@ func (a *api) plan(ctx context.Context, in *RestoreRequest, passphrase string) (
 			return nil, within("repositories."+p.repositories[i].Name, err)
 		}
 	}
+	for i, q := range in.Quarantine.value {
+		if err := p.addQuarantine(&q); err != nil {
+			return nil, within(fmt.Sprintf("quarantine[%d]", i), err)
+		}
+	}
 	for i, h := range p.webhooks {
 		w := &config.Webhook{Name: h.Name, URL: h.URL}
 		if err := errors.Join(h.apply(w), w.Validate()); err != nil {
@@ -146,19 +178,19 @@ func (a *api) plan(ctx context.Context, in *RestoreRequest, passphrase string) (
 		}
 	}
 	for _, r := range in.Roles {
-		p.roles = append(p.roles, auth.NewRole{Name: r.Name, Description: r.Description.value, Capabilities: capabilities(r.Capabilities.value)})
+		p.Roles = append(p.Roles, auth.NewRole{Name: r.Name, Description: r.Description.value, Capabilities: capabilities(r.Capabilities.value)})
 	}
 	for _, u := range in.Users {
 		source := u.Source.value
 		if source == "" {
 			source = "builtin"
 		}
-		p.users = append(p.users, auth.BackupUser{
-			Username: u.Username, Source: source, Roles: u.Roles.value, MustChangePassword: u.MustChangePassword.value,
+		p.Users = append(p.Users, auth.BackupUser{
+			Username: u.Username, Source: source, Subject: u.Subject.value, Roles: u.Roles.value, MustChangePassword: u.MustChangePassword.value,
 			PasswordHash: u.PasswordHash.value, TokenSecret: u.TokenSecret.value,
 		})
 	}
-	if err := a.Auth.CheckRestore(p.roles, p.users); err != nil {
+	if err := p.identity(in); err != nil {
 		return nil, err
 	}
 	return p, p.judgeSettings()
@@ -271,6 +303,27 @@ func (p *restorePlan) repository(in *CreateRepositoryRequest) error {
 	return r.Validate(p.known)
 }
 
+// addQuarantine adds what is put away in a repository of the document, or of
+// here, to what is already.
+func (p *restorePlan) addQuarantine(in *RestoreQuarantine) error {
+	r := p.known.Repositories[p.names[in.Repository]]
+	if r == nil || p.quarantine[in.Repository] != nil {
+		return &config.FieldError{Field: "repository", Message: "must be a repository, and be there once"}
+	}
+	next := *r
+	next.Quarantine = []config.Quarantined{}
+	for _, q := range in.Items {
+		next.Quarantine = append(next.Quarantine, config.Quarantined{Item: q.Item, Reason: q.Reason, By: q.CreatedBy.value, At: q.CreatedAt.value})
+	}
+	for _, q := range r.Quarantine {
+		if !slices.ContainsFunc(next.Quarantine, func(o config.Quarantined) bool { return o.Item == q.Item }) {
+			next.Quarantine = append(next.Quarantine, q)
+		}
+	}
+	p.quarantine[in.Repository] = next.Quarantine
+	return next.Validate(p.known)
+}
+
 func (p *restorePlan) judgeSettings() error {
 	in := *p.settings
 	docker := in.DefaultDockerRepo.value
@@ -311,13 +364,18 @@ func (p *restorePlan) write(ctx context.Context) error {
 			return fmt.Errorf("restore repository %s: %w", in.Name, err)
 		}
 	}
-	for _, r := range p.roles {
+	for name, items := range p.quarantine {
+		if _, err := a.Registry.UpdateRepository(ctx, name, func(r *config.Repository) error { r.Quarantine = items; return nil }); err != nil {
+			return fmt.Errorf("restore the quarantine of %s: %w", name, err)
+		}
+	}
+	for _, r := range p.Roles {
 		if err := a.Auth.RestoreRole(ctx, r); err != nil {
 			return fmt.Errorf("restore role %s: %w", r.Name, err)
 		}
 	}
 	// Administrators first, so that there is always one.
-	slices.SortStableFunc(p.users, func(x, y auth.BackupUser) int {
+	slices.SortStableFunc(p.Users, func(x, y auth.BackupUser) int {
 		admin := func(u auth.BackupUser) int {
 			if slices.Contains(u.Roles, auth.AdminRole) {
 				return 0
@@ -326,12 +384,15 @@ func (p *restorePlan) write(ctx context.Context) error {
 		}
 		return admin(x) - admin(y)
 	})
-	for _, u := range p.users {
+	for _, u := range p.Users {
 		if err := a.Auth.RestoreUser(ctx, u); err != nil {
 			return err
 		}
 	}
 	if err := p.writeWebhooks(ctx); err != nil {
+		return err
+	}
+	if err := p.writeIdentity(ctx); err != nil {
 		return err
 	}
 	_, err := a.Registry.UpdateSettings(ctx, func(s *config.Settings) error {
@@ -426,6 +487,16 @@ func (in *RestoreRequest) decrypt(passphrase string) error {
 	for i := range in.Webhooks.value {
 		h := &in.Webhooks.value[i]
 		errs = append(errs, open("webhooks."+h.Name, &h.Secret))
+	}
+	errs = append(errs, open("ldap_config", &in.LDAPConfig.value.BindPassword), open("oidc_config", &in.OIDCConfig.value.Login.value.ClientSecret))
+	for i := range in.Tokens.value {
+		t := &in.Tokens.value[i]
+		errs = append(errs, open("tokens."+t.ID, &t.Hash))
+	}
+	for _, r := range in.SigningKeys.value {
+		for i := range r.Keys {
+			errs = append(errs, open("signing_keys."+r.Repository+"."+r.Keys[i].Fingerprint, &r.Keys[i].PrivateKey))
+		}
 	}
 	for _, err := range errs {
 		if err != nil {

@@ -50,6 +50,9 @@ func (a *api) state(ctx context.Context, touched map[string]bool) (events.State,
 			return nil, err
 		}
 	}
+	if err := a.taskObjects(ctx, s[events.Tasks]); err != nil {
+		return nil, err
+	}
 	for _, u := range a.Auth.Users() {
 		if s[events.Users][u.Username], err = object(showUser(u)); err != nil {
 			return nil, err
@@ -112,6 +115,39 @@ func (a *api) storeObject(ctx context.Context, c *config.Store) (events.Object, 
 	s.BlobCount, s.TotalBytes = nil, nil
 	plain, err := object(s)
 	return events.Object{Body: full.Body, Version: c.ID + string(plain.Body), Counts: numbers.Body, Label: "store_stats_updated"}, err
+}
+
+// taskObjects are tasks by id. How far one is changes by itself and is told
+// apart.
+func (a *api) taskObjects(ctx context.Context, into map[string]events.Object) error {
+	if a.Tasks == nil {
+		return nil
+	}
+	all, err := a.Tasks.List(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		t := showTask(&all[i])
+		full, err := object(t)
+		if err != nil {
+			return err
+		}
+		progress, err := object(struct {
+			ID       string       `json:"id"`
+			Progress TaskProgress `json:"progress"`
+		}{t.ID, t.Progress})
+		if err != nil {
+			return err
+		}
+		t.Progress = TaskProgress{}
+		plain, err := object(t)
+		if err != nil {
+			return err
+		}
+		into[t.ID] = events.Object{Body: full.Body, Version: string(plain.Body), Counts: progress.Body, Label: "task_progress"}
+	}
+	return nil
 }
 
 // counts reads those that are touched, new or old.

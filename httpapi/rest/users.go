@@ -12,7 +12,7 @@ import (
 // User is a user as clients see it.
 type User struct {
 	Username           string        `json:"username"`
-	Kind               auth.UserKind `json:"kind" enum:"builtin,service,ldap" doc:"A service account has no password, only API tokens; others come from where they log in."`
+	Kind               auth.UserKind `json:"kind" enum:"builtin,service,ldap,oidc" doc:"A service account has no password, only API tokens; others come from where they log in."`
 	Roles              []string      `json:"roles" nullable:"false"`
 	MustChangePassword bool          `json:"must_change_password"`
 	CreatedAt          Timestamp     `json:"created_at"`

@@ -22,6 +22,9 @@ import (
 // readyWithin bounds the start of a server on a machine busy with other tests.
 const readyWithin = 90 * time.Second
 
+// gentleWait is how long a server that was asked to end may take.
+const gentleWait = 20 * time.Second
+
 // command is how a server is started on a port of 127.0.0.1.
 type command struct {
 	name string
@@ -31,6 +34,10 @@ type command struct {
 	dirs []string // made in it before the start
 	// path answers an HTTP GET, whatever the status, once the server is ready.
 	path string
+	// check, in the place of path, tells whether the server is ready.
+	check func(ctx context.Context, dir string) error
+	// gentle asks the server to end and gives it time, before it is killed.
+	gentle bool
 }
 
 // process is a running server.
@@ -38,6 +45,7 @@ type process struct {
 	endpoint string // http://127.0.0.1:port
 	dir      string
 	pid      int
+	gentle   bool
 	output   tail
 	done     chan struct{} // closed when the process was waited for; err is set then
 	err      error
@@ -57,7 +65,7 @@ func launch(ctx context.Context, c command) (*process, error) {
 		if p, err = spawn(c, port); err != nil {
 			return nil, err
 		}
-		if err = p.ready(ctx, c.path); err == nil {
+		if err = p.ready(ctx, c); err == nil {
 			return p, nil
 		}
 		p.stop()
@@ -97,7 +105,7 @@ func spawn(c command, port int) (*process, error) {
 	cmd.Dir = dir
 	cmd.SysProcAttr = ownGroup()
 	cmd.WaitDelay = 5 * time.Second
-	p := &process{endpoint: "http://127.0.0.1:" + strconv.Itoa(port), dir: dir, done: make(chan struct{})}
+	p := &process{endpoint: "http://127.0.0.1:" + strconv.Itoa(port), dir: dir, gentle: c.gentle, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.output, &p.output
 	started := make(chan error)
 	go func() {
@@ -122,12 +130,15 @@ func spawn(c command, port int) (*process, error) {
 var errEnded = errors.New("ended while it started")
 
 // ready waits until the server answers.
-func (p *process) ready(ctx context.Context, path string) error {
+func (p *process) ready(ctx context.Context, c command) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	tick := time.NewTicker(30 * time.Millisecond)
 	defer tick.Stop()
+	check := c.check
+	if check == nil {
+		check = func(ctx context.Context, _ string) error { return answers(ctx, p.endpoint+c.path) }
+	}
 	for {
 		select {
 		case <-p.done:
@@ -136,16 +147,9 @@ func (p *process) ready(ctx context.Context, path string) error {
 			return fmt.Errorf("not ready on %s: %w", p.endpoint, ctx.Err())
 		case <-tick.C:
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.endpoint+path, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
+		if err := check(ctx, p.dir); err != nil {
 			continue
 		}
-		_, _ = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
 		select {
 		case <-p.done: // what answered was somebody else on our port
 			return fmt.Errorf("%w: %v", errEnded, p.err) //nolint:errorlint // may be nil
@@ -155,15 +159,48 @@ func (p *process) ready(ctx context.Context, path string) error {
 	}
 }
 
+// answers asks for a URL and is content with any status.
+func answers(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.Body.Close()
+}
+
 // stop kills the process group, waits for the process and removes its files.
 func (p *process) stop() {
-	select {
-	case <-p.done: // the pid may be another's by now
-	default:
+	wait := time.Duration(1) // if it has ended already the pid may be another's
+	if p.gentle && !p.ended(wait) {
+		terminate(p.pid)
+		wait = gentleWait
+	}
+	if !p.ended(wait) {
 		killGroup(p.pid)
 		<-p.done
 	}
 	_ = os.RemoveAll(p.dir)
+}
+
+// ended tells whether the process has ended, or does within a time.
+func (p *process) ended(within time.Duration) bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+	}
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(within):
+		return false
+	}
 }
 
 // shared are the servers of this test binary, by name; nil without [Run].

@@ -75,6 +75,11 @@ func (e *engine) options(space *space, o Options) *pebble.Options {
 		Logger:                      e,
 		EventListener: &pebble.EventListener{
 			BackgroundError: e.background,
+			CompactionEnd: func(info pebble.CompactionInfo) {
+				if o.Compacted != nil {
+					o.Compacted(info.TotalDuration, info.Err)
+				}
+			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				e.log.Error("key-value store met corrupt data", "error", info.Details.Error(), "path", info.Path)
 			},

@@ -66,6 +66,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock that expiry goes by; nil: the system's.
 	Now func() time.Time
+	// Compacted is told of each merge of files that has ended, with its error if
+	// it failed and will be tried again. Optional.
+	Compacted func(took time.Duration, err error)
 	// Fatal is called when the log could not be written and what is stored is
 	// no longer known: nothing but a new start helps. Nil: log and exit.
 	Fatal func(error)

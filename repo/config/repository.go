@@ -64,6 +64,11 @@ type Repository struct {
 	ImmutablePatterns []string      `cbor:"16,keyasint,omitempty"`
 	AllowPatterns     []string      `cbor:"17,keyasint,omitempty"`
 	BlockPatterns     []string      `cbor:"18,keyasint,omitempty"`
+	// UpstreamKeys are armored OpenPGP public keys; with them the signatures of
+	// the upstream's documents are verified. "": they are passed on.
+	UpstreamKeys string `cbor:"60,keyasint,omitempty"`
+	// UpstreamUnsigned passes on what no key has signed, or has expired, as well.
+	UpstreamUnsigned bool `cbor:"61,keyasint,omitempty"`
 
 	// Of a group.
 	Members     []string `cbor:"20,keyasint,omitempty"` // repository ids, in order
@@ -75,6 +80,7 @@ type Repository struct {
 	Listen             string      `cbor:"33,keyasint,omitempty"` // docker: own port or host name
 	RepodataDepth      *int64      `cbor:"34,keyasint,omitempty"` // yum: 0..5
 	YumSQLite          bool        `cbor:"35,keyasint,omitempty"`
+	YumCompression     string      `cbor:"39,keyasint,omitempty"` // "": gz
 	Architectures      []string    `cbor:"36,keyasint,omitempty"` // apt; nil: what was uploaded
 	AptComponents      []string    `cbor:"37,keyasint,omitempty"`
 	ValidUntilDays     *int64      `cbor:"38,keyasint,omitempty"` // apt
@@ -95,6 +101,22 @@ type Repository struct {
 	// ClaimNames, of a group: upstreams are not asked for packages that a
 	// hosted member has. nil: yes.
 	ClaimNames *bool `cbor:"57,keyasint,omitempty"`
+
+	// Quarantine is what an administrator has put away by hand, in the order in
+	// which it was.
+	Quarantine []Quarantined `cbor:"58,keyasint,omitempty"`
+}
+
+// Quarantined is something that is kept and not given to anybody.
+type Quarantined struct {
+	kv.Extra `cbor:"-"`
+
+	// Item is "package@version", a package, the path of a file, or that of a
+	// directory with a slash at its end.
+	Item   string    `cbor:"1,keyasint"`
+	Reason string    `cbor:"2,keyasint"` // told to who asks for it
+	By     string    `cbor:"3,keyasint,omitempty"`
+	At     time.Time `cbor:"4,keyasint"`
 }
 
 // UpstreamAuth is what a cache tells its upstream, and nobody else.

@@ -27,6 +27,10 @@ type Store struct {
 	// Deleting is set while DeleteStore looks whether anything uses the store:
 	// no repository is made on it then.
 	Deleting bool `cbor:"5,keyasint,omitempty"`
+	// Suspect is since when the store may hold bytes that are known to be wrong;
+	// zero: it holds none. Readers then ask the reference to a content before they
+	// open its blob. See [Registry.SuspectStore].
+	Suspect time.Time `cbor:"6,keyasint,omitzero"`
 
 	// Of a file store.
 	Root     string `cbor:"10,keyasint,omitempty"`

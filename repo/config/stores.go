@@ -28,6 +28,7 @@ func (r *Registry) CreateStore(ctx context.Context, name string, fill func(*Stor
 		return nil, err
 	}
 	s.ID, s.Name, s.Created, s.Deleting = r.o.NewID(), name, r.o.Now().UTC().Truncate(time.Millisecond), false
+	s.Suspect = time.Time{}
 	if err := r.judgeStore(ctx, s); err != nil {
 		return nil, err
 	}
@@ -98,6 +99,7 @@ func (r *Registry) UpdateStore(ctx context.Context, name string, change func(*St
 			return invalid("store_type", "can't be changed")
 		}
 		s.ID, s.Name, s.Created, s.Extra = before.ID, before.Name, before.Created, before.Extra
+		s.Suspect = before.Suspect
 		// A deletion that is under way begins again, one that died is forgotten.
 		s.Deleting = false
 		if err := r.judgeStore(ctx, s); err != nil {

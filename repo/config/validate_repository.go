@@ -49,7 +49,44 @@ func (r *Repository) Validate(k Known) error {
 		r.validateMembers(k),
 		r.validateServing(),
 		r.validateKeeping(),
+		r.validateQuarantine(),
 	)
+}
+
+// Bounds of a quarantine, and its bytes in all, far below what a value may have.
+const (
+	maxQuarantined     = 100
+	maxQuarantineItem  = 900
+	maxQuarantineText  = 512
+	maxQuarantineBytes = 12 << 10
+)
+
+func (r *Repository) validateQuarantine() error {
+	if len(r.Quarantine) > 0 && r.Type == Proxy {
+		return invalid("quarantine", "is of the members of a group, where the files are")
+	}
+	if len(r.Quarantine) > maxQuarantined {
+		return invalid("quarantine", "must have at most %d entries; block_patterns are for more", maxQuarantined)
+	}
+	seen, size := map[string]bool{}, 0
+	for _, q := range r.Quarantine {
+		if err := first(text("item", q.Item, maxQuarantineItem), text("reason", q.Reason, maxQuarantineText), text("created_by", q.By, 256)); err != nil {
+			return err
+		}
+		size += len(q.Item) + len(q.Reason) + len(q.By)
+		switch {
+		case strings.Trim(q.Item, "/") == "" || strings.HasPrefix(q.Item, "/"):
+			return invalid("item", "must be a release, or a path that does not begin with a slash")
+		case strings.TrimSpace(q.Reason) == "":
+			return invalid("reason", "must not be empty: who asks for it is told")
+		case seen[q.Item]:
+			return invalid("item", "%.64q is there twice", q.Item)
+		case size > maxQuarantineBytes:
+			return invalid("quarantine", "must have at most %d bytes", maxQuarantineBytes)
+		}
+		seen[q.Item] = true
+	}
+	return nil
 }
 
 func (r *Repository) validateKind(k Known) error {
@@ -130,23 +167,31 @@ func (r *Repository) validateServing() error {
 		return invalid("repodata_depth", "is not for a cache")
 	case r.YumSQLite && r.Format != "yum":
 		return invalid("yum_sqlite", "is for yum only")
+	case r.YumCompression != "" && r.Format != "yum":
+		return invalid("yum_compression", "is for yum only")
 	case len(r.Architectures) > 0 && r.Format != "apt":
 		return invalid("architectures", "is for apt only")
 	case len(r.AptComponents) > 0 && r.Format != "apt":
 		return invalid("apt_components", "is for apt only")
 	case r.ValidUntilDays != nil && r.Format != "apt":
 		return invalid("valid_until_days", "is for apt only")
+	case r.UpstreamKeys != "" && (r.Type != Cache || r.Format != "apt" && r.Format != "yum"):
+		return invalid("upstream_keys", "is for caches of apt and yum only")
+	case r.UpstreamUnsigned && r.UpstreamKeys == "":
+		return invalid("upstream_unsigned", "says nothing without upstream_keys")
 	case r.Listen != "" && r.Format != "docker":
 		return invalid("listen", "is for docker only")
 	}
 	return first(
 		oneOf("conflict_policy", r.ConflictPolicy, Allow, Deny, AllowIdentical),
 		oneOf("content_disposition", r.ContentDisposition, Attachment, Inline),
+		oneOf("yum_compression", r.YumCompression, "gz", "zst"),
 		optional("repodata_depth", r.RepodataDepth, 0, 5),
 		optional("valid_until_days", r.ValidUntilDays, 1, maxDays),
 		tokens("architectures", r.Architectures),
 		tokens("apt_components", r.AptComponents),
 		listen(r.Listen),
+		publicKeys("upstream_keys", r.UpstreamKeys),
 	)
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,9 @@ func TestValidateRepository(t *testing.T) {
 		{"depth of raw", raw, func(r *Repository) { r.RepodataDepth = ptr(int64(1)) }, "repodata_depth", false},
 		{"depth of a cache", base(Cache, "yum"), func(r *Repository) { r.RepodataDepth = ptr(int64(1)) }, "repodata_depth", false},
 		{"sqlite", yum, func(r *Repository) { r.YumSQLite = true }, "", false},
+		{"compression", yum, func(r *Repository) { r.YumCompression = "zst" }, "", false},
+		{"compression of raw", raw, func(r *Repository) { r.YumCompression = "gz" }, "yum_compression", false},
+		{"compression unknown", yum, func(r *Repository) { r.YumCompression = "xz" }, "yum_compression", true},
 		{"sqlite of raw", raw, func(r *Repository) { r.YumSQLite = true }, "yum_sqlite", false},
 		{"apt", apt, func(r *Repository) {
 			r.Architectures, r.AptComponents, r.ValidUntilDays = []string{"amd64"}, []string{"main", "non-free"}, ptr(int64(7))
@@ -415,6 +419,9 @@ func TestLargestDocumentFits(t *testing.T) {
 		r.AllowPatterns, r.BlockPatterns = append(r.AllowPatterns, p), append(r.BlockPatterns, p)
 		r.UpstreamRealms = append(r.UpstreamRealms, strings.Repeat("a.", 126)+"a:65535")
 	}
+	for i := range maxQuarantineBytes / (maxQuarantineItem + maxQuarantineText) {
+		r.Quarantine = append(r.Quarantine, Quarantined{Item: strconv.Itoa(100+i) + strings.Repeat("i", maxQuarantineItem-3), Reason: strings.Repeat("r", maxQuarantineText)})
+	}
 	if err := r.Validate(scene()); err != nil {
 		t.Fatal(err)
 	}
@@ -422,4 +429,25 @@ func TestLargestDocumentFits(t *testing.T) {
 	if err != nil || len(item.Value) > kv.MaxValue {
 		t.Errorf("%d bytes, %v", len(item.Value), err)
 	}
+}
+
+func TestReadPublicKeys(t *testing.T) {
+	for _, text := range []string{"x", publicBlockForTest + "\n\nnot base64\n-----END PGP PUBLIC KEY BLOCK-----\n", "before\n" + publicBlockForTest} {
+		if _, err := ReadPublicKeys(text); err == nil {
+			t.Errorf("%.40q is taken for keys", text)
+		}
+	}
+}
+
+const publicBlockForTest = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+func FuzzReadPublicKeys(f *testing.F) {
+	f.Add("")
+	f.Add(publicBlockForTest + "\n\nxjMEAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := ReadPublicKeys(text)
+		if err == nil && len(keys) == 0 {
+			t.Error("no keys and no error")
+		}
+	})
 }

@@ -15,6 +15,7 @@ import (
 // blindly and in batches; one that is lost is no harm.
 type accesses struct {
 	kv      kv.Store
+	told    Observer
 	now     func() time.Time
 	ttl     time.Duration
 	full    chan struct{} // told when half of maxWaiting wait
@@ -34,9 +35,9 @@ const (
 	secondsOfDay = int64(day / time.Second)
 )
 
-func newAccesses(store kv.Store, now func() time.Time, ttl time.Duration) *accesses {
+func newAccesses(store kv.Store, now func() time.Time, ttl time.Duration, told Observer) *accesses {
 	return &accesses{
-		kv: store, now: now, ttl: ttl, full: make(chan struct{}, 1),
+		kv: store, told: told, now: now, ttl: ttl, full: make(chan struct{}, 1),
 		waiting: map[kv.Key]int64{}, written: newRecent[kv.Key, int64](maxWritten),
 	}
 }
@@ -117,6 +118,7 @@ func (a *accesses) flush(ctx context.Context) error {
 		if err := a.kv.BatchPut(ctx, batch); err != nil {
 			return fmt.Errorf("write last accesses: %w", err)
 		}
+		a.told.AccessesWritten(len(batch))
 		a.wrote(days)
 	}
 }

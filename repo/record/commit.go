@@ -118,17 +118,22 @@ func (s *Store) Abandon(ctx context.Context, sp kv.Space, scope, name, id string
 // collector counts anew.
 func (s *Store) Count(ctx context.Context, sp kv.Space, scope, name, id string) error {
 	w := s.begin(sp, scope, name)
-	st, err := w.load(ctx, w.key, kv.Consistent)
-	if err != nil || st.version == "" || st.rec.Commit != id || st.rec.Deleted {
+	st, err := w.head(ctx)
+	now := st.live() // perhaps below one that waits still
+	if err != nil || now == nil || now.Commit != id {
 		w.end(nil, nil, err != nil)
 		return err
 	}
-	old, err := s.before(ctx, sp, scope, name, st.rec.Since-1)
+	var old *Record
+	when, err := s.committed(ctx, sp, id)
+	if err == nil {
+		old, err = s.before(ctx, sp, scope, name, now.Since-1, when)
+	}
 	if err != nil {
 		w.end(nil, nil, true)
 		return err
 	}
-	w.end(old, &st.rec, false)
+	w.end(old, now, false)
 	return nil
 }
 

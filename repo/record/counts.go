@@ -68,6 +68,7 @@ const (
 // compare-and-swap, about once a second.
 type counts struct {
 	kv      kv.Store
+	told    Observer
 	node    string
 	totals  *totals
 	full    chan struct{} // told when half of maxTallies wait
@@ -99,9 +100,9 @@ type writtenCount struct {
 	moment  uint64 // when it was seen
 }
 
-func newCounts(store kv.Store, node string, t *totals) *counts {
+func newCounts(store kv.Store, node string, t *totals, told Observer) *counts {
 	return &counts{
-		kv: store, node: node, totals: t, full: make(chan struct{}, 1),
+		kv: store, told: told, node: node, totals: t, full: make(chan struct{}, 1),
 		tallies: map[slot]*tally{}, written: newRecent[kv.Key, writtenCount](maxRemembered),
 	}
 }
@@ -227,7 +228,8 @@ func (c *counts) flush(ctx context.Context) error {
 	var failed atomic.Bool
 	var g errgroup.Group
 	g.SetLimit(flushWorkers)
-	for _, at := range c.waiting() {
+	waiting := c.waiting()
+	for _, at := range waiting {
 		g.Go(func() error {
 			if failed.Load() {
 				return nil
@@ -241,6 +243,9 @@ func (c *counts) flush(ctx context.Context) error {
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("write counters: %w", err)
+	}
+	if len(waiting) > 0 {
+		c.told.CountsWritten(len(waiting))
 	}
 	return nil
 }

@@ -51,11 +51,11 @@ func (s *Store) shown(ctx context.Context, sp kv.Space, head Named, at int64) (*
 		if ok {
 			return alive(head.Record), nil
 		}
-		at = min(at, head.Record.Since-1)
+		return s.before(ctx, sp, head.Scope, head.Name, min(at, head.Record.Since-1), at)
 	} else if at == present {
 		return nil, nil
 	}
-	return s.before(ctx, sp, head.Scope, head.Name, at)
+	return s.before(ctx, sp, head.Scope, head.Name, at, at)
 }
 
 func alive(r Record) *Record {
@@ -81,9 +81,11 @@ func (s *Store) holds(ctx context.Context, sp kv.Space, r Record, at int64) (boo
 // first is the one.
 const pastPage = 4
 
-// before looks for the state at a time in history.
-func (s *Store) before(ctx context.Context, sp kv.Space, scope, name string, at int64) (*Record, error) {
-	from, to := sp.ReplacedRange(scope, name, at)
+// before looks in history for what was seen at a time, among what was written up
+// to last. Of records that wait one over the other, the commit of a lower one
+// shows it until that of a higher one does.
+func (s *Store) before(ctx context.Context, sp kv.Space, scope, name string, last, at int64) (*Record, error) {
+	from, to := sp.ReplacedRange(scope, name, last)
 	partition := sp.History(sp.Shard(scope))
 	for {
 		seen := 0
@@ -104,9 +106,6 @@ func (s *Store) before(ctx context.Context, sp kv.Space, scope, name string, at 
 			if ok {
 				return alive(rec), nil
 			}
-			// What waits replaced what was seen until then: a commit that came
-			// later does not bring that back from under it.
-			at = min(at, rec.Since-1)
 		}
 		if seen < pastPage {
 			return nil, nil

@@ -298,3 +298,77 @@ func TestPruneRemoves(t *testing.T) {
 		t.Errorf("b/gone is %q", got)
 	}
 }
+
+// Of two that wait one over the other, each is seen from its own commit on,
+// whichever comes first; the past says the same later, and taking the upper one
+// back leaves the lower one.
+func TestWaitingOverWaiting(t *testing.T) {
+	for _, order := range []string{"lower first", "upper first", "upper taken back"} {
+		s, _, c := counted(t)
+		put(t, s, "d", "f", "zero")
+		write := func(content, commit string) {
+			t.Helper()
+			c.add(time.Second)
+			if _, err := s.Put(t.Context(), space, "d", "f", record.Record{Size: int64(len(content)), Inline: []byte(content), Commit: commit}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		type saw struct {
+			at   time.Time
+			what string
+		}
+		var past []saw
+		sees := func(want string) {
+			t.Helper()
+			c.add(time.Second)
+			if rec, _, err := s.Get(t.Context(), space, "d", "f", record.Latest); err != nil || string(rec.Inline) != want {
+				t.Errorf("%s: it is %q, want %q (%v)", order, rec.Inline, want, err)
+			}
+			past = append(past, saw{c.now(), want})
+		}
+		commit := func(id string) {
+			t.Helper()
+			c.add(time.Second)
+			if err := s.Commit(t.Context(), space, id); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Count(t.Context(), space, "d", "f", id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("lower", "p1")
+		write("upper one", "p2")
+		sees("zero")
+		switch order {
+		case "lower first":
+			commit("p1")
+			sees("lower")
+			commit("p2")
+			sees("upper one")
+		case "upper first":
+			commit("p2")
+			sees("upper one")
+			commit("p1") // what it was is under the other by now
+			sees("upper one")
+		default:
+			commit("p1")
+			sees("lower")
+			if err := s.Abandon(t.Context(), space, "d", "f", "p2"); err != nil {
+				t.Fatal(err)
+			}
+			sees("lower")
+		}
+		count, bytes, err := s.Usage(t.Context(), space.Repo)
+		if want := int64(len(past[len(past)-1].what)); err != nil || count != 1 || bytes != want {
+			t.Errorf("%s: %d files of %d bytes are counted, want 1 of %d (%v)", order, count, bytes, want, err)
+		}
+		write("after", "")
+		sees("after")
+		for _, p := range past {
+			rec, err := s.GetAt(t.Context(), space, "d", "f", p.at)
+			if err != nil || string(rec.Inline) != p.what {
+				t.Errorf("%s: as of %v it is %q, want %q (%v)", order, p.at, rec.Inline, p.what, err)
+			}
+		}
+	}
+}

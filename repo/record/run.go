@@ -17,6 +17,20 @@ type Stats struct {
 	AccessesDropped int64 // last accesses
 }
 
+// Observer is told how much is written in the background at once.
+type Observer interface {
+	// CountsWritten is told how many counters of directories and repositories
+	// were written together.
+	CountsWritten(n int)
+	// AccessesWritten is told how many last accesses were.
+	AccessesWritten(n int)
+}
+
+type unobserved struct{}
+
+func (unobserved) CountsWritten(int)   {}
+func (unobserved) AccessesWritten(int) {}
+
 // Stats returns the numbers since the start.
 func (s *Store) Stats() Stats {
 	return Stats{s.counts.dropped.Load(), s.accesses.dropped.Load()}

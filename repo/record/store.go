@@ -22,6 +22,8 @@ type Config struct {
 	// MarkerTTL is how long this node relies on a directory marker that it saw,
 	// no longer than two rounds of the collector are apart. 0 is an hour.
 	MarkerTTL time.Duration
+	// Observer is told of what is written in the background. Optional.
+	Observer Observer
 	// AccessTTL is how long a last access is kept. 0 is 400 days.
 	AccessTTL time.Duration
 }
@@ -55,16 +57,19 @@ func New(c Config) *Store {
 	if c.AccessTTL == 0 {
 		c.AccessTTL = 400 * 24 * time.Hour
 	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
 	traits := kv.TraitsOf(c.KV)
 	t := newTotals(c.Now, traits.Embedded)
 	return &Store{
 		kv: c.KV, traits: traits, now: c.Now, log: c.Log,
-		counts:   newCounts(c.KV, c.Node, t),
+		counts:   newCounts(c.KV, c.Node, t, c.Observer),
 		markers:  newKnownDirs(c.Now, c.MarkerTTL),
 		probes:   newProbes(c.Now),
 		totals:   t,
 		stamps:   newStamps(c.KV, c.Now),
-		accesses: newAccesses(c.KV, c.Now, c.AccessTTL),
+		accesses: newAccesses(c.KV, c.Now, c.AccessTTL, c.Observer),
 		commits:  &commits{made: newRecent[kv.Key, int64](maxCommits)},
 	}
 }
@@ -150,7 +155,7 @@ func (s *Store) settle(ctx context.Context, sp kv.Space, scope, name string, st 
 		return err
 	}
 	st.waits = true
-	st.replaced, err = s.before(ctx, sp, scope, name, st.rec.Since-1)
+	st.replaced, err = s.before(ctx, sp, scope, name, st.rec.Since-1, present)
 	return err
 }
 

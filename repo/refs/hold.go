@@ -93,7 +93,9 @@ func (h *hold) intact(ctx context.Context, ref Ref) (bool, error) {
 	return info.Size == h.held.Size && ref.Size == h.held.Size, nil
 }
 
-// put stores our own bytes and names them in the place of what e holds.
+// put stores our own bytes and names them in the place of what e holds. A lost
+// blob goes first: records still name it by its id, and once it is gone they
+// follow the reference. It never comes back to life, so nobody needs it.
 func (h *hold) put(ctx context.Context, e entry) (entry, bool, error) {
 	if h.own == "" {
 		id, err := h.rc.Persist(ctx)
@@ -101,6 +103,11 @@ func (h *hold) put(ctx context.Context, e entry) (entry, bool, error) {
 			return e, false, fmt.Errorf("store bytes: %w", err)
 		}
 		h.own = id
+	}
+	if e.version != "" && e.ref.State == Lost {
+		if err := h.bs.Delete(ctx, e.ref.Blob); err != nil {
+			return e, false, fmt.Errorf("remove the lost blob %s: %w", e.ref.Blob, err)
+		}
 	}
 	ref := e.ref // with fields that only newer nodes know
 	ref.Blob, ref.Size, ref.State = h.own, h.held.Size, Live

@@ -38,6 +38,7 @@ type Options struct {
 	Leases  repo.Leaser                                 // default: none
 	Config  upstream.Config                             // of the upstream client
 	Wrap    func(kv.Store) kv.Store                     // put between the counter and the service
+	Told    repo.Observer                               // default: none
 }
 
 // Rig is a service and what it stands on.
@@ -109,7 +110,7 @@ func New(t testing.TB, o Options) *Rig {
 	}
 	r.Service, err = repo.New(repo.Config{
 		KV: store, Registry: r.Registry, Formats: known, Records: r.Records, Refs: refs.New(refs.Config{KV: store, Now: clock.Now}),
-		Upstream: client, Leases: o.Leases, Now: clock.Now, Log: log,
+		Upstream: client, Leases: o.Leases, Now: clock.Now, Log: log, Observer: o.Told,
 		Wait: func(_ context.Context, at time.Time) error {
 			clock.Advance(max(at.Sub(clock.Now()), 0) + time.Millisecond)
 			return nil

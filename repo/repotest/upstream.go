@@ -71,7 +71,11 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		target += "?" + r.URL.RawQuery
 	}
 	ctx := formats.WithSite(r.Context(), formats.Site{URL: u.URL + "/" + name, Public: true})
-	c, b, err := u.rig.Send(ctx, name, r.Method, target, nil)
+	var header []string
+	if accept := r.Header.Get("Accept"); accept != "" {
+		header = append(header, "Accept", accept)
+	}
+	c, b, err := u.rig.Send(ctx, name, r.Method, target, nil, header...)
 	switch {
 	case errors.Is(err, formats.ErrNotFound):
 		http.NotFound(w, r)
@@ -88,6 +92,9 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", c.Type)
 	w.Header().Set("ETag", `"`+hex.EncodeToString(c.Sums.BLAKE3)+`"`)
+	if !c.Time.IsZero() {
+		w.Header().Set("Last-Modified", c.Time.UTC().Format(http.TimeFormat))
+	}
 	if r.Header.Get("If-None-Match") == w.Header().Get("ETag") {
 		w.WriteHeader(http.StatusNotModified)
 		return

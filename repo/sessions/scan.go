@@ -33,7 +33,7 @@ func Decode(item kv.Item) (Stored, error) {
 // Sweep removes the sessions of a prefix that were abandoned or are done, and
 // parts that belong to none, once ttl has passed. It returns how many sessions
 // it removed. A session that moves on meanwhile is left alone.
-func (s *Store) Sweep(ctx context.Context, sp kv.Space, prefix string, ttl time.Duration) (int, error) {
+func (s *Store) Sweep(ctx context.Context, sp kv.Space, prefix string, ttl time.Duration, drop func(context.Context, Whole) error) (int, error) {
 	removed, live := 0, ""
 	now := s.Now()
 	for v, err := range s.Scan(ctx, sp, prefix) {
@@ -51,6 +51,11 @@ func (s *Store) Sweep(ctx context.Context, sp kv.Space, prefix string, ttl time.
 			}
 			err = s.KV.DeleteIf(ctx, v.Key, v.Version)
 		case v.Session.Expired(now, ttl):
+			if v.Session.Whole != nil {
+				if err := drop(ctx, *v.Session.Whole); err != nil {
+					return removed, err
+				}
+			}
 			if err = s.KV.DeleteIf(ctx, v.Key, v.Version); err == nil {
 				removed++
 			} else {

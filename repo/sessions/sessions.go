@@ -12,6 +12,10 @@
 // ones have items of their own, written before the session names the last of
 // them by its nonce; each names its predecessor.
 //
+// In a store that takes a blob in pieces the parts are pieces of what the upload
+// becomes, see [Whole]: nothing is moved again at the end. Their numbers are taken
+// by a compare-and-swap before they are sent, and never given to another request.
+//
 // # End
 //
 // A session ends as Done, which names the record that it became, so that a
@@ -59,6 +63,22 @@ type Session struct {
 	Last    uint64 `cbor:"8,keyasint,omitempty"`  // nonce of the last, if there are more than one
 	State   State  `cbor:"9,keyasint,omitempty"`  //
 	Name    string `cbor:"10,keyasint,omitempty"` // of the record, while Finishing and when Done
+	Whole   *Whole `cbor:"11,keyasint,omitempty"` // where the parts become one blob as they come
+}
+
+// Whole is the blob that an upload becomes in a store that takes it in pieces
+// ([blob.Extender]). It has the first Parts parts; those behind it are too short
+// for a piece of their own, and go into the next one.
+type Whole struct {
+	kv.Extra `cbor:"-"`
+
+	Store  string  `cbor:"1,keyasint"`
+	Blob   blob.ID `cbor:"2,keyasint"`
+	Upload string  `cbor:"3,keyasint"`           // the store's name for it
+	Next   int     `cbor:"4,keyasint"`           // number of a piece that nobody was given
+	Parts  int     `cbor:"5,keyasint,omitempty"` // that are in it
+	Offset int64   `cbor:"6,keyasint,omitempty"` // of its end
+	Hash   []byte  `cbor:"7,keyasint,omitempty"` // state of SHA-256 there
 }
 
 // Expired tells whether a session was abandoned: ttl has passed since its last
@@ -78,6 +98,10 @@ type Part struct {
 	Blob     blob.ID     `cbor:"5,keyasint,omitempty"`
 	Nonce    uint64      `cbor:"6,keyasint,omitempty"`
 	Previous uint64      `cbor:"7,keyasint,omitempty"` // nonce of the part before, 0 for the first
+	Fresh    bool        `cbor:"8,keyasint,omitempty"` // the content was not known before
+	// Pieces of the whole are the bytes of this part, and of those before it that
+	// were none.
+	Pieces []blob.Piece `cbor:"9,keyasint,omitempty"`
 }
 
 // Store keeps the sessions of all repositories. It is used concurrently.
@@ -154,10 +178,22 @@ func (s *Store) Append(ctx context.Context, sp kv.Space, id string, v Session, v
 	return v, version, fmt.Errorf("upload session %s: %w", id, formats.ErrRaced)
 }
 
+// Reserve writes what a session says of its whole, before the bytes are sent:
+// of two requests that extend it one goes on.
+func (s *Store) Reserve(ctx context.Context, sp kv.Space, id string, v Session, version kv.Version, w Whole) (Session, kv.Version, error) {
+	v.Whole = &w
+	return s.replace(ctx, sp, id, v, version)
+}
+
 // Finishing says that a session takes no more bytes and becomes the record
 // called name.
 func (s *Store) Finishing(ctx context.Context, sp kv.Space, id string, v Session, version kv.Version, name string) (Session, kv.Version, error) {
 	v.State, v.Name = Finishing, name
+	return s.replace(ctx, sp, id, v, version)
+}
+
+// replace writes a session that was read at a version, or is ErrRaced.
+func (s *Store) replace(ctx context.Context, sp kv.Space, id string, v Session, version kv.Version) (Session, kv.Version, error) {
 	now, err := s.sessions().Replace(ctx, sp.Upload(id), v, version)
 	if errors.Is(err, kv.ErrConflict) {
 		return v, version, fmt.Errorf("upload session %s: %w", id, formats.ErrRaced)
@@ -173,7 +209,7 @@ func (s *Store) Finishing(ctx context.Context, sp kv.Space, id string, v Session
 // another request was faster: the record is there whatever the session says.
 func (s *Store) Done(ctx context.Context, sp kv.Space, id string, v Session, version kv.Version, name string) error {
 	parts := v.Parts
-	v.State, v.Name, v.First, v.Hash = Done, name, nil, nil
+	v.State, v.Name, v.First, v.Hash, v.Whole = Done, name, nil, nil, nil
 	_, err := s.lazily(ctx, sp.Upload(id), v, version)
 	if errors.Is(err, kv.ErrConflict) {
 		return nil

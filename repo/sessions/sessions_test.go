@@ -156,7 +156,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.now = r.now.Add(2 * time.Hour)
-	n, err := r.Sweep(t.Context(), r.sp, "ab", 24*time.Hour)
+	n, err := r.Sweep(t.Context(), r.sp, "ab", 24*time.Hour, nil)
 	if err != nil || n != 1 {
 		t.Errorf("%d swept, %v", n, err)
 	}

@@ -1,0 +1,268 @@
+// Package meter tells an observer what the calls to a blob store come to, how
+// long they take and how many bytes they move. It changes nothing of what they
+// do; a file still reaches a socket without being copied.
+package meter
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	"granary/blob"
+)
+
+// Operations, in the order of [Ops].
+const (
+	read = iota
+	write
+	stat
+	remove
+	list
+	presign
+)
+
+// Ops names the operations that an [Observer] hears of by number. A write is
+// all from Create to Commit or Abort, a read all from Open to Close.
+var Ops = []string{"read", "write", "stat", "delete", "list", "presign"}
+
+// Results, in the order of [Results].
+const (
+	success = iota
+	notFound
+	noSpace
+	unavailable
+	aborted
+	canceled
+	failed
+)
+
+// Results names what calls come to, by number.
+var Results = []string{"success", "not_found", "no_space", "unavailable", "aborted", "canceled", "error"}
+
+// Observer is told of calls. It is used concurrently and must be quick.
+type Observer interface {
+	// Begin is told that a call begins.
+	Begin()
+	// End is told that a call has ended, and how long the store took for it:
+	// not what the source or the taker of the bytes did. op and result are
+	// places in Ops and Results.
+	End(op, result int, took time.Duration)
+	// Read and Written are told of bytes that came out of the store and went
+	// into it.
+	Read(n int64)
+	Written(n int64)
+}
+
+// Store tells its observer of the calls to the store it wraps; make it with
+// [New].
+type Store struct {
+	inner    blob.Store
+	observer Observer
+}
+
+var (
+	_ blob.Store       = (*Store)(nil)
+	_ blob.ManyDeleter = (*Store)(nil)
+	_ blob.Unwrapper   = (*Store)(nil)
+)
+
+// New wraps a store.
+func New(inner blob.Store, o Observer) blob.Store {
+	s := &Store{inner, o}
+	if p, ok := blob.As[blob.Presigner](inner); ok {
+		return &presigning{s, p}
+	}
+	return s
+}
+
+// Unwrap implements [blob.Unwrapper].
+func (s *Store) Unwrap() blob.Store { return s.inner }
+
+func resultOf(err error) int {
+	switch {
+	case err == nil:
+		return success
+	case errors.Is(err, blob.ErrNotFound):
+		return notFound
+	case errors.Is(err, blob.ErrNoSpace):
+		return noSpace
+	case errors.Is(err, context.Canceled):
+		return canceled
+	case errors.Is(err, blob.ErrUnavailable):
+		return unavailable
+	}
+	return failed
+}
+
+func (s *Store) began() time.Time {
+	s.observer.Begin()
+	return time.Now()
+}
+
+func (s *Store) ended(op int, began time.Time, err error) error {
+	s.observer.End(op, resultOf(err), time.Since(began))
+	return err
+}
+
+// Create implements [blob.Store].
+func (s *Store) Create(ctx context.Context, id blob.ID, size int64) (blob.Writer, error) {
+	began := s.began()
+	w, err := s.inner.Create(ctx, id, size)
+	if err != nil {
+		return nil, s.ended(write, began, err)
+	}
+	return &writer{store: s, inner: w, took: time.Since(began)}, nil
+}
+
+// writer adds up the time that the store takes.
+type writer struct {
+	store *Store
+	inner blob.Writer
+	took  time.Duration
+	ended bool
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	began := time.Now()
+	n, err := w.inner.Write(p)
+	w.took += time.Since(began)
+	w.store.observer.Written(int64(n))
+	return n, err
+}
+
+func (w *writer) Commit(ctx context.Context) error {
+	began := time.Now()
+	err := w.inner.Commit(ctx)
+	w.took += time.Since(began)
+	w.end(resultOf(err))
+	return err
+}
+
+func (w *writer) Abort(ctx context.Context) error {
+	began := time.Now()
+	err := w.inner.Abort(ctx)
+	w.took += time.Since(began)
+	if result := resultOf(err); result != success {
+		w.end(result)
+	} else {
+		w.end(aborted)
+	}
+	return err
+}
+
+// end tells of the first end: Abort may follow Commit.
+func (w *writer) end(result int) {
+	if !w.ended {
+		w.ended = true
+		w.store.observer.End(write, result, w.took)
+	}
+}
+
+// Open implements [blob.Store].
+func (s *Store) Open(ctx context.Context, id blob.ID, offset, length int64) (io.ReadCloser, error) {
+	began := s.began()
+	r, err := s.inner.Open(ctx, id, offset, length)
+	if err != nil {
+		return nil, s.ended(read, began, err)
+	}
+	return &reader{store: s, inner: r, took: time.Since(began)}, nil
+}
+
+// reader counts bytes. Its time is that of Open: what follows goes at the pace
+// of who takes it.
+type reader struct {
+	store  *Store
+	inner  io.ReadCloser
+	took   time.Duration
+	result int
+	ended  bool
+}
+
+var _ io.WriterTo = (*reader)(nil)
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.inner.Read(p)
+	r.store.observer.Read(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.result = resultOf(err)
+	}
+	return n, err
+}
+
+// WriteTo leaves it to the wrapped reader how the bytes get to w. Whose an
+// error is can't be told: the taker's is the usual one.
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.Copy(w, r.inner)
+	r.store.observer.Read(n)
+	return n, err
+}
+
+func (r *reader) Close() error {
+	err := r.inner.Close()
+	if !r.ended {
+		r.ended = true
+		r.store.observer.End(read, r.result, r.took)
+	}
+	return err
+}
+
+// Stat implements [blob.Store].
+func (s *Store) Stat(ctx context.Context, id blob.ID) (blob.Info, error) {
+	began := s.began()
+	info, err := s.inner.Stat(ctx, id)
+	return info, s.ended(stat, began, err)
+}
+
+// Delete implements [blob.Store].
+func (s *Store) Delete(ctx context.Context, id blob.ID) error {
+	began := s.began()
+	return s.ended(remove, began, s.inner.Delete(ctx, id))
+}
+
+// DeleteMany implements [blob.ManyDeleter]; it is one operation.
+func (s *Store) DeleteMany(ctx context.Context, ids []blob.ID) error {
+	began := s.began()
+	return s.ended(remove, began, blob.DeleteMany(ctx, s.inner, ids))
+}
+
+// List implements [blob.Store]. Its time is that to the first blob, or to the
+// end where there is none.
+func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		began := s.began()
+		first := time.Duration(-1)
+		var failure error
+		defer func() {
+			if first < 0 {
+				first = time.Since(began)
+			}
+			s.observer.End(list, resultOf(failure), first)
+		}()
+		for info, err := range s.inner.List(ctx, prefix) {
+			if first < 0 {
+				first = time.Since(began)
+			}
+			failure = err
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// presigning is a Store whose blobs clients can fetch themselves.
+type presigning struct {
+	*Store
+	inner blob.Presigner
+}
+
+var _ blob.Presigner = (*presigning)(nil)
+
+// Presign implements [blob.Presigner].
+func (s *presigning) Presign(ctx context.Context, id blob.ID, ttl time.Duration, h blob.Header) (string, error) {
+	began := s.began()
+	url, err := s.inner.Presign(ctx, id, ttl, h)
+	return url, s.ended(presign, began, err)
+}

@@ -1,0 +1,220 @@
+package meter_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"granary/blob"
+	"granary/blob/blobtest"
+	"granary/blob/fs"
+	"granary/blob/mem"
+	"granary/blob/meter"
+)
+
+// heard counts what it is told.
+type heard struct {
+	mu            sync.Mutex
+	inFlight      int
+	calls         map[string]int
+	read, written int64
+}
+
+func (h *heard) Begin() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inFlight++
+}
+
+func (h *heard) End(op, result int, took time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inFlight--
+	if took < 0 {
+		h.calls["negative"]++
+	}
+	h.calls[meter.Ops[op]+" "+meter.Results[result]]++
+}
+
+func (h *heard) Read(n int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.read += n
+}
+
+func (h *heard) Written(n int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.written += n
+}
+
+func (h *heard) wants(t *testing.T, read, written int64, want ...string) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var got []string
+	for call, n := range h.calls {
+		got = append(got, fmt.Sprintf("%s %d", call, n))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || h.inFlight != 0 || h.read != read || h.written != written {
+		t.Errorf("%q, %d in flight, %d read, %d written; want %q, %d and %d", got, h.inFlight, h.read, h.written, want, read, written)
+	}
+	clear(h.calls)
+	h.read, h.written = 0, 0
+}
+
+func TestConformance(t *testing.T) {
+	blobtest.Test(t, func(t *testing.T) blob.Store {
+		s := mem.New(mem.Config{Report: t.Errorf})
+		t.Cleanup(s.Check)
+		return meter.New(s, &heard{calls: map[string]int{}})
+	})
+}
+
+func newID(t *testing.T) blob.ID {
+	t.Helper()
+	id, err := blob.NewID(time.Now(), bytes.NewReader(bytes.Repeat([]byte{7}, 64)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestCallsAreTold(t *testing.T) {
+	ctx, h, id := t.Context(), &heard{calls: map[string]int{}}, newID(t)
+	s := meter.New(mem.New(mem.Config{Report: t.Errorf}), h)
+	if _, err := s.Open(ctx, id, 0, -1); !errors.Is(err, blob.ErrNotFound) {
+		t.Fatal(err)
+	}
+	w, err := s.Create(ctx, id, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Commit(ctx), w.Abort(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	h.wants(t, 0, 5, "read not_found 1", "write success 1")
+
+	r, err := s.Open(ctx, id, 1, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(r); string(b) != "ell" || err != nil {
+		t.Fatalf("%q, %v", b, err)
+	}
+	info, err := s.Stat(ctx, id)
+	if err != nil || info.Size != 5 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	for _, err := range s.List(ctx, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(r.Close(), blob.DeleteMany(ctx, s, []blob.ID{id}), s.Delete(ctx, id)); err != nil {
+		t.Fatal(err)
+	}
+	h.wants(t, 3, 0, "read success 1", "stat success 1", "list success 1", "delete success 2")
+}
+
+// What was not committed has been written all the same, and ends.
+func TestAbort(t *testing.T) {
+	ctx, h := t.Context(), &heard{calls: map[string]int{}}
+	w, err := meter.New(mem.New(mem.Config{Report: t.Errorf}), h).Create(ctx, newID(t), -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Abort(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.wants(t, 0, 4, "write aborted 1")
+}
+
+// taker is given files as a socket is.
+type taker struct {
+	file bool
+	bytes.Buffer
+}
+
+func (w *taker) ReadFrom(r io.Reader) (int64, error) {
+	if l, ok := r.(*io.LimitedReader); ok {
+		_, w.file = l.R.(*os.File)
+	}
+	return w.Buffer.ReadFrom(r)
+}
+
+func TestFilesStayFiles(t *testing.T) {
+	ctx, h, id := t.Context(), &heard{calls: map[string]int{}}, newID(t)
+	files, err := fs.Open(fs.Config{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := meter.New(files, h)
+	w, err := s.Create(ctx, id, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Open(ctx, id, 1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &taker{}
+	if n, err := io.Copy(to, r); n != 4 || err != nil || to.String() != "ello" || !to.file {
+		t.Errorf("%d bytes %q, %v; from a file: %v", n, to.String(), err, to.file)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.wants(t, 4, 5, "write success 1", "read success 1")
+}
+
+// optional has a part that only some stores have.
+type optional struct{ blob.Store }
+
+func (optional) Presign(context.Context, blob.ID, time.Duration, blob.Header) (string, error) {
+	return "http://127.0.0.1/", nil
+}
+
+func (optional) Odd() string { return "odd" }
+
+// A wrapped store has the optional parts of what it wraps, and no others.
+func TestOptionalParts(t *testing.T) {
+	h := &heard{calls: map[string]int{}}
+	plain := meter.New(mem.New(mem.Config{}), h)
+	if _, ok, err := blob.Presign(t.Context(), plain, newID(t), time.Minute, blob.Header{}); ok || err != nil {
+		t.Errorf("a store in memory presigns: %v", err)
+	}
+	s := meter.New(optional{mem.New(mem.Config{})}, h)
+	if url, ok, err := blob.Presign(t.Context(), s, newID(t), time.Minute, blob.Header{}); !ok || err != nil || url == "" {
+		t.Errorf("%q, %v, %v", url, ok, err)
+	}
+	h.wants(t, 0, 0, "presign success 1")
+	odd, ok := blob.As[interface{ Odd() string }](s)
+	if !ok || odd.Odd() != "odd" {
+		t.Error("the part of the wrapped store is not found")
+	}
+	if _, ok := blob.As[interface{ Odd() string }](plain); ok {
+		t.Error("a part is found that nobody has")
+	}
+}

@@ -1,0 +1,34 @@
+package apt_test
+
+import (
+	"testing"
+	"time"
+
+	"granary/formats/apt"
+)
+
+func TestRelease(t *testing.T) {
+	f := apt.New(time.Now)
+	for _, c := range []struct{ scope, name, pkg, version string }{
+		{"pool/main/h/hello", "hello_1.0-1_amd64.deb", "hello", "1.0-1"},
+		{"pool/main/h/hello", "hello_1.0-1.dsc", "hello", "1.0-1"},
+		{"pool/main/h/hello", "hello_1.0-1.debian.tar.xz", "hello", "1.0-1"},
+		{"pool/main/h/hello", "hello_1.0.orig.tar.gz", "hello", "1.0"},
+		{"pool/main/h/hello", "hello_1.0.orig-docs.tar.gz", "hello", "1.0"},
+		{"pool/main/h/hello", "hello_1.0.tar.xz", "hello", "1.0"},
+		{"pool/main/h/hello", "hello_1.0-1.diff.gz", "hello", "1.0-1"},
+		{"pool/main/h/hello", "hello", "", ""},
+		{"pool/main/h/hello", "_1.0_amd64.deb", "", ""},
+		{"pool/main/h/hello", "", "", ""},
+		{"dists/stable", "main/amd64/hello/:2:1.0-1", "hello", "1.0-1"},
+		{"dists/stable", "main/source/hello/:1.0-1", "hello", "1.0-1"},
+		{"dists/stable", "main/amd64", "", ""},
+		{"dists/stable", "", "", ""},
+		{"dists", ":stable", "", ""},
+		{":keys", "", "", ""},
+	} {
+		if pkg, version := f.Release(c.scope, c.name); pkg != c.pkg || version != c.version {
+			t.Errorf("%s/%s is of %q %q, want %q %q", c.scope, c.name, pkg, version, c.pkg, c.version)
+		}
+	}
+}

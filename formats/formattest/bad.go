@@ -1,0 +1,141 @@
+package formattest
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"granary/blob"
+	blobmem "granary/blob/mem"
+	"granary/formats"
+	"granary/kv"
+	"granary/kv/mem"
+	"granary/repo/config"
+	"granary/repo/refs"
+	"granary/repo/repotest"
+)
+
+// rotten is a blob store whose blobs go bad.
+type rotten struct {
+	*blobmem.Store
+	bad map[blob.ID]bool // changed while nobody reads
+}
+
+func (s *rotten) Open(ctx context.Context, id blob.ID, offset, n int64) (io.ReadCloser, error) {
+	r, err := s.Store.Open(ctx, id, 0, -1)
+	if err != nil || !s.bad[id] {
+		if err == nil {
+			err = r.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+		return s.Store.Open(ctx, id, offset, n)
+	}
+	b, err := io.ReadAll(r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	b[len(b)/2] ^= 1
+	b = b[min(offset, int64(len(b))):]
+	if n >= 0 && n < int64(len(b)) {
+		b = b[:n]
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// inBlobs is a key-value store that keeps hardly any content.
+type inBlobs struct{ kv.Store }
+
+func (s inBlobs) Traits() kv.Traits {
+	t := kv.TraitsOf(s.Store)
+	t.Inline = 128
+	return t
+}
+
+// goneBad: bytes that were found wrong are never served, neither as a file nor
+// as part of a document; a cache fetches again; and an upload of the same content
+// brings them back for everybody.
+func (s Sample) goneBad(t *testing.T) {
+	blobs := &rotten{blobmem.New(blobmem.Config{Report: t.Errorf}), map[blob.ID]bool{}}
+	r := s.rig(t, repotest.Options{
+		KV: inBlobs{mem.New(mem.Options{Misuse: func(err error) { t.Error(err) }})}, Blobs: blobs,
+	})
+	r.Create("h", config.Hosted, s.name(), nil)
+	up := r.Serve(t)
+	r.Cache("c", s.name(), up.URL+"/h"+s.Upstream, 600)
+	s.fill(t, r, "h", 0, 1)
+	s.wants(t, r, "h", 0, 1)
+	s.wants(t, r, "c", 0, 1)
+	good := map[string][]byte{}
+	for _, f := range append(s.Files(0), s.Files(1)...) {
+		good["h/"+f], good["c/"+f] = r.Get("h", f), r.Get("c", f)
+	}
+	store, err := r.Registry.StoreID(t.Context(), "store", "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quarantine(t, r, blobs, store)
+	refused := 0
+	for _, f := range append(s.Files(0), s.Files(1)...) {
+		_, b, err := r.Send(t.Context(), "h", "GET", f, nil)
+		switch {
+		case errors.Is(err, formats.ErrCorrupt):
+			refused++
+		case err != nil || !bytes.Equal(b, good["h/"+f]):
+			t.Errorf("%s, whose bytes went bad, is answered with %d bytes, %v", f, len(b), err)
+		}
+	}
+	if refused < 2 {
+		t.Errorf("%d files were refused", refused)
+	}
+	s.fill(t, r, "h", 0, 1)
+	for f, want := range good {
+		if f[0] == 'h' && !bytes.Equal(r.Get("h", f[2:]), want) {
+			t.Errorf("%s uploaded again is not what it was", f)
+		}
+	}
+	s.wants(t, r, "h", 0, 1)
+
+	quarantine(t, r, blobs, store)
+	s.fill(t, r, "h", 0, 1)
+	for f, want := range good {
+		if f[0] == 'c' && !bytes.Equal(r.Get("c", f[2:]), want) {
+			t.Errorf("%s fetched again is not what it was", f)
+		}
+	}
+	s.wants(t, r, "c", 0, 1)
+}
+
+// quarantine spoils every blob, and says so as an audit does.
+func quarantine(t *testing.T, r *repotest.Rig, blobs *rotten, store string) {
+	t.Helper()
+	if err := r.Registry.SuspectStore(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for p := range 256 {
+		for item, err := range r.KV.Query(t.Context(), kv.ReferencePartition(store, fmt.Sprintf("%02x", p)), "", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ref, err := refs.Decode(item)
+			hash, err2 := hex.DecodeString(item.Sort)
+			if err = errors.Join(err, err2); err == nil {
+				blobs.bad[ref.Blob] = true
+				err = r.Refs.MarkLost(t.Context(), store, hash, ref.Blob)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		t.Fatal("there is no blob to go bad")
+	}
+}

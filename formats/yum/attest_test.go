@@ -1,0 +1,66 @@
+package yum_test
+
+import (
+	"bytes"
+	"net/http"
+	"path"
+	"testing"
+
+	"granary/formats"
+	"granary/repo/config"
+)
+
+// A cache that knows its upstream's keys takes a repomd.xml that they signed and
+// no other; one that is told to pass on what is not signed does.
+func TestUpstreamSignatures(t *testing.T) {
+	const entry = "repodata/repomd.xml"
+	origin := newRig(t)
+	origin.Create("origin", "hosted", "yum", nil)
+	origin.Create("stranger", "hosted", "yum", nil)
+	for _, name := range []string{"origin", "stranger"} {
+		origin.Put(name, pathOf(hello(1, "text")), hello(1, "text").build())
+	}
+	key, stranger := string(origin.Get("origin", entry+".key")), string(origin.Get("stranger", entry+".key"))
+	signed := origin.Get("origin", entry)
+	up := origin.Serve(t)
+	for _, c := range []struct {
+		name, keys string
+		file, body string // that the upstream answers in the place of its own; "" is a 404
+		good       bool
+	}{
+		{"signed", key, "none", "", true},
+		{"one of two keys", stranger + "\n" + key, "none", "", true},
+		{"another's key", stranger, "none", "", false},
+		{"changed", key, "repomd.xml", string(bytes.Replace(signed, []byte("<revision>"), []byte("<revision>9"), 1)), false},
+		{"no signature", key, "repomd.xml.asc", "", false},
+		{"no good signature", key, "repomd.xml.asc", "what?", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			up.Misbehave(func(w http.ResponseWriter, r *http.Request) bool {
+				if path.Base(r.URL.Path) != c.file {
+					return false
+				}
+				if c.body == "" {
+					w.WriteHeader(http.StatusNotFound)
+				}
+				w.Write([]byte(c.body)) //nolint:errcheck // the test sees what has come
+				return true
+			})
+			defer up.Misbehave(nil)
+			r := newRig(t)
+			for name, unsigned := range map[string]bool{"strict": false, "lenient": true} {
+				r.Create(name, "cache", "yum", func(rc *config.Repository) {
+					rc.UpstreamURL, rc.UpstreamKeys, rc.UpstreamUnsigned = up.URL+"/origin", c.keys, unsigned
+				})
+			}
+			if c.good {
+				r.Get("strict", entry)
+			} else {
+				r.Refused(formats.ErrUpstream, "strict", "GET", entry, nil)
+			}
+			if got := r.Get("lenient", entry); len(got) == 0 {
+				t.Error("the lenient one passes on nothing")
+			}
+		})
+	}
+}

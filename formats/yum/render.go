@@ -1,0 +1,469 @@
+package yum
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"iter"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"granary/digest"
+	"granary/formats"
+)
+
+// Renderer names what Render writes.
+func (*Format) Renderer() string { return "yum1" }
+
+// Render writes all metadata of a root, or what only the keys are needed for.
+func (f *Format) Render(ctx context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
+	if scope == keys {
+		for _, err := range recs {
+			if err != nil {
+				return err
+			}
+		}
+		return writeKey(pub)
+	}
+	m, err := newMetadata(dirOf(scope), f.now(), pub)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	for rec, err := range recs {
+		if err != nil {
+			return err
+		}
+		if err := m.add(rec); err != nil {
+			return err
+		}
+	}
+	return m.finish(ctx)
+}
+
+func writeKey(pub formats.Pub) error {
+	signer, err := pub.Signer()
+	if err != nil {
+		return err
+	}
+	key, err := signer.Public(true)
+	if err != nil {
+		return err
+	}
+	return create(pub, repomdKey, typeKey, key)
+}
+
+func create(pub formats.Pub, name, mediaType string, data []byte) error {
+	w, err := pub.Create(name, mediaType)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// metadata is the rendering of a root: the packages' parts of the three
+// documents are collected beside each other, since how many there are stands
+// at the beginning of each.
+type metadata struct {
+	root string
+	now  time.Time
+	pub  formats.Pub
+
+	codec    *codec
+	gathered gather
+	plain    []byte // fragments of a package, decoded; used again
+
+	primary, filelists, other collected
+	packages                  int
+	extras                    map[*extra]*collected
+
+	list []data // of repomd.xml
+}
+
+func newMetadata(root string, now time.Time, pub formats.Pub) (*metadata, error) {
+	c, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
+	m := &metadata{root: root, now: now.UTC(), pub: pub, codec: c, extras: map[*extra]*collected{}}
+	for _, part := range m.parts() {
+		if err := part.from.begin(pub); err != nil {
+			m.close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metadata) close() {
+	m.codec.close()
+	for _, part := range m.parts() {
+		part.from.close()
+	}
+	for _, part := range m.extras {
+		part.close()
+	}
+}
+
+// collected is the middle of a document, kept compressed in the fastest way.
+type collected struct {
+	scratch formats.Scratch
+	z       *zstd.Encoder
+	doc     formats.Document // when it is complete
+}
+
+func (c *collected) begin(pub formats.Pub) error {
+	var err error
+	if c.scratch, err = pub.Scratch(); err != nil {
+		return err
+	}
+	c.z, err = zstd.NewWriter(c.scratch, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
+	if err != nil {
+		return fmt.Errorf("collect metadata: %w", err)
+	}
+	return nil
+}
+
+// close frees what a rendering that was given up has not.
+func (c *collected) close() {
+	if c.z != nil && c.doc == nil {
+		c.z.Reset(io.Discard)
+		c.z.Close() //nolint:errcheck // into nothing
+	}
+}
+
+func (c *collected) end() error {
+	err := c.z.Close()
+	if err != nil {
+		return fmt.Errorf("collect metadata: %w", err)
+	}
+	c.doc, err = c.scratch.Done()
+	return err
+}
+
+// open reads what was collected.
+func (c *collected) open() (io.ReadCloser, error) {
+	r, err := c.doc.Open()
+	if err != nil {
+		return nil, err
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		r.Close() //nolint:errcheck // only read
+		return nil, fmt.Errorf("read collected metadata: %w", err)
+	}
+	return &collectedReader{z, r}, nil
+}
+
+type collectedReader struct {
+	*zstd.Decoder
+	from io.Closer
+}
+
+func (r *collectedReader) Close() error {
+	r.Decoder.Close()
+	return r.from.Close()
+}
+
+// add takes a record.
+func (m *metadata) add(rec formats.Record) error {
+	if strings.HasPrefix(rec.Name, ":") {
+		return nil // a mark
+	}
+	if x := partOf(rec.Name); x != nil {
+		return m.addPart(x, rec)
+	}
+	done, err := m.gathered.add(rec)
+	if err != nil || !done {
+		return err
+	}
+	return m.addPackage()
+}
+
+// addPart takes a part of comps or its like.
+func (m *metadata) addPart(x *extra, rec formats.Record) error {
+	to := m.extras[x]
+	if to == nil {
+		to = &collected{}
+		m.extras[x] = to
+		if err := to.begin(m.pub); err != nil {
+			return err
+		}
+	}
+	var err error
+	if m.plain, err = m.codec.dec.DecodeAll(rec.Meta, m.plain[:0]); err != nil {
+		return fmt.Errorf("%w: %s: %w", formats.ErrCorrupt, rec.Key(), err)
+	}
+	_, err = to.z.Write(m.plain)
+	return err
+}
+
+// writeExtras writes comps and its like.
+func (m *metadata) writeExtras() error {
+	for _, x := range extras {
+		from := m.extras[x]
+		if from == nil {
+			continue
+		}
+		if err := from.end(); err != nil {
+			return err
+		}
+		write := func(w io.Writer) error { return framed(w, x.head, from, x.tail) }
+		if plain := x.kinds[1:]; len(plain) > 0 {
+			w, err := m.pub.Create(x.file, typeXML)
+			if err != nil {
+				return err
+			}
+			if err := write(w); err != nil {
+				return err
+			}
+			if err := m.listed(data{kind: plain[0], path: x.file}); err != nil {
+				return err
+			}
+		}
+		if err := m.compressed(x.kinds[0], x.file, write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *metadata) addPackage() error {
+	var f fragments
+	var err error
+	if m.plain, err = m.codec.unpack(m.gathered.packed, m.plain, &f); err != nil {
+		return fmt.Errorf("%s: %w", m.gathered.key, err)
+	}
+	m.packages++
+	for _, part := range []struct {
+		to   *collected
+		data []byte
+	}{
+		{&m.primary, f.Head},
+		{&m.primary, location(relative(m.root, m.gathered.path))},
+		{&m.primary, f.Tail},
+		{&m.filelists, f.Files},
+		{&m.other, f.Other},
+	} {
+		if _, err := part.to.z.Write(part.data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// relative is a path in the repository as seen from a root. Snapshots list
+// packages that lie elsewhere; their paths are found below the snapshot too.
+func relative(root, p string) string {
+	if rest, ok := strings.CutPrefix(p, root+"/"); ok && root != "" {
+		return rest
+	}
+	return p
+}
+
+// data is an entry of repomd.xml.
+type data struct {
+	kind, path string
+	doc        formats.Document
+	openSum    string // of what the document is when it is not compressed; "" for one that is not
+	openSize   int64
+}
+
+// The beginnings and ends of the three documents.
+const xmlHead = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+
+var frames = map[string][2]string{
+	"primary":   {`<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm" packages="%d">`, "</metadata>"},
+	"filelists": {`<filelists xmlns="http://linux.duke.edu/metadata/filelists" packages="%d">`, "</filelists>"},
+	"other":     {`<otherdata xmlns="http://linux.duke.edu/metadata/other" packages="%d">`, "</otherdata>"},
+}
+
+// part is one of the three documents: its kind, its middle, and where it stands
+// in the list.
+type part struct {
+	kind string
+	from *collected
+	at   int
+}
+
+func (m *metadata) parts() []part {
+	return []part{{"primary", &m.primary, 0}, {"filelists", &m.filelists, 1}, {"other", &m.other, 2}}
+}
+
+// finish writes the documents, and last the one that lists them: whoever reads
+// it finds everything.
+func (m *metadata) finish(ctx context.Context) error {
+	if err := m.gathered.end(); err != nil {
+		return err
+	}
+	for _, part := range m.parts() {
+		if err := part.from.end(); err != nil {
+			return err
+		}
+		frame := frames[part.kind]
+		err := m.compressed(part.kind, part.kind+".xml", func(w io.Writer) error {
+			return framed(w, fmt.Sprintf(xmlHead+frame[0]+"\n", m.packages), part.from, frame[1]+"\n")
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if m.pub.Settings().SQLite {
+		for _, part := range m.parts() {
+			if err := m.database(ctx, part.kind, part.from, m.list[part.at]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := m.writeExtras(); err != nil {
+		return err
+	}
+	return m.entry()
+}
+
+func framed(w io.Writer, head string, middle *collected, tail string) error {
+	if _, err := io.WriteString(w, head); err != nil {
+		return err
+	}
+	r, err := middle.open()
+	if err != nil {
+		return err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	if _, err := io.Copy(w, r); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, tail)
+	return err
+}
+
+// compressed writes a document in the compressed form and lists it.
+func (m *metadata) compressed(kind, name string, write func(io.Writer) error) error {
+	out, name, err := m.create(name)
+	if err != nil {
+		return err
+	}
+	z, err := m.compressor(out)
+	if err != nil {
+		return fmt.Errorf("compress %s: %w", name, err)
+	}
+	plain := &measured{w: bufio.NewWriterSize(z, 64<<10)}
+	hashed := sha256.New()
+	if err := write(io.MultiWriter(plain, hashed)); err != nil {
+		return err
+	}
+	if err := plain.w.Flush(); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return m.listed(data{kind: kind, path: name, openSum: hex.EncodeToString(hashed.Sum(nil)), openSize: plain.n})
+}
+
+// create begins a document in the compressed form that the settings say.
+func (m *metadata) create(name string) (io.Writer, string, error) {
+	name, mediaType := name+".gz", "application/gzip"
+	if m.pub.Settings().Zstd {
+		name, mediaType = strings.TrimSuffix(name, ".gz")+".zst", "application/zstd"
+	}
+	w, err := m.pub.Create(name, mediaType)
+	return w, name, err
+}
+
+func (m *metadata) compressor(w io.Writer) (io.WriteCloser, error) {
+	if m.pub.Settings().Zstd {
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	}
+	return gzip.NewWriter(w), nil
+}
+
+// measured counts what passes.
+type measured struct {
+	w *bufio.Writer
+	n int64
+}
+
+func (m *measured) Write(b []byte) (int, error) {
+	n, err := m.w.Write(b)
+	m.n += int64(n)
+	return n, err
+}
+
+// listed puts a document on the list, under a name with its digest.
+func (m *metadata) listed(d data) error {
+	var err error
+	if d.doc, err = m.pub.Document(d.path); err != nil {
+		return err
+	}
+	named := d.doc.Sums().Hex(digest.SHA256) + "-" + d.path
+	if err := m.pub.Link(d.path, named); err != nil {
+		return err
+	}
+	d.path = named
+	m.list = append(m.list, d)
+	return nil
+}
+
+// entry writes repomd.xml, its signature and the key to verify it with.
+func (m *metadata) entry() error {
+	signer, err := m.pub.Signer()
+	if err != nil {
+		return err
+	}
+	text := m.repomd()
+	signature, err := signer.Detached(strings.NewReader(text))
+	if err != nil {
+		return err
+	}
+	if err := writeKey(m.pub); err != nil {
+		return err
+	}
+	if err := create(m.pub, repomdSig, typeSignature, signature); err != nil {
+		return err
+	}
+	return create(m.pub, repomd, typeXML, []byte(text))
+}
+
+func (m *metadata) repomd() string {
+	var b build
+	b.raw(xmlHead)
+	b.raw(`<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">` + "\n")
+	b.element("revision", strconv.FormatInt(m.now.Unix(), 10))
+	for _, d := range m.list {
+		b.raw("<data")
+		b.attr("type", d.kind)
+		b.raw(">\n")
+		b.checksum("checksum", d.doc.Sums().Hex(digest.SHA256))
+		if d.openSum != "" {
+			b.checksum("open-checksum", d.openSum)
+		}
+		b.raw("<location")
+		b.attr("href", path.Join(repodata, d.path))
+		b.raw("/>\n")
+		b.element("timestamp", strconv.FormatInt(m.now.Unix(), 10))
+		b.element("size", strconv.FormatInt(d.doc.Size(), 10))
+		if d.openSum != "" {
+			b.element("open-size", strconv.FormatInt(d.openSize, 10))
+		}
+		if strings.HasSuffix(d.kind, "_db") {
+			b.element("database_version", databaseVersion)
+		}
+		b.raw("</data>\n")
+	}
+	b.raw("</repomd>\n")
+	return string(b)
+}
+
+func (b *build) checksum(element, sum string) {
+	b.raw("<" + element + ` type="sha256">` + sum + "</" + element + ">\n")
+}

@@ -1,0 +1,86 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"granary/digest"
+	"granary/formats"
+	"granary/kv"
+)
+
+// companionsOf are the documents that go with the entry document of a scope.
+func companionsOf(f formats.Verbatim, scope string) []string {
+	if x, ok := f.(formats.Companion); ok {
+		return x.Companions(scope)
+	}
+	return nil
+}
+
+// accompanied passes on an entry document and has its companions ready, so that
+// a client which asks for them next gets those of this very document. An entry
+// document that is due is waited for, since what was served meanwhile would be
+// without its companions a moment later.
+func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, companions []string) (*formats.Content, error) {
+	d, err := c.confirmed(ctx, op.Scope, path)
+	if err == nil {
+		d, err = c.wholeDocument(ctx, op.Scope, path, d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range companions {
+		_, err := c.companionOf(ctx, op.Scope, p, d)
+		if err != nil && !errors.Is(err, formats.ErrNotFound) {
+			c.service.Log.WarnContext(ctx, "fetch what goes with a document", "repository", c.repo.Name, "path", p, "error", err)
+		}
+	}
+	return c.documentContent(op, path, d), nil
+}
+
+// companion passes one on, that of the entry document in force.
+func (c *cache) companion(ctx context.Context, op formats.Op, path string) (*formats.Content, error) {
+	entry := c.repo.index.Entry(op.Scope)
+	d, _, err := c.service.documentTable().Get(ctx, c.repo.space.Document(op.Scope, entry), kv.Consistent)
+	force := &d
+	if errors.Is(err, kv.ErrNotFound) || err == nil && d.missing() {
+		force, err = c.confirmed(ctx, op.Scope, entry)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("document that %s goes with: %w", path, err)
+	}
+	found, err := c.companionOf(ctx, op.Scope, path, force)
+	if err == nil {
+		found, err = c.wholeDocument(ctx, op.Scope, path, found)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.documentContent(op, path, found), nil
+}
+
+// companionOf returns a companion that was fetched since the entry document has
+// been known, or fetches it now.
+func (c *cache) companionOf(ctx context.Context, scope, path string, entry *document) (*document, error) {
+	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
+		return c.renewed(ctx, scope, path, nil, "", digest.Sums{})
+	case err != nil:
+		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
+	case d.Checked >= entry.since():
+		return d.result(path)
+	}
+	return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
+}
+
+// confirmed is [cache.document] for a document that must not be served when it
+// is due without the upstream having been asked.
+func (c *cache) confirmed(ctx context.Context, scope, path string) (*document, error) {
+	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path))
+	if err == nil && !d.missing() && !c.current(&d, digest.Sums{}) && !c.repo.refuses(path) {
+		return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
+	}
+	return c.document(ctx, scope, path, digest.Sums{})
+}
