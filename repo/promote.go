@@ -91,6 +91,8 @@ func (s *Service) Promote(ctx context.Context, p Promotion, cursor string, save 
 	if cursor == promoteCopy {
 		done, err := m.copy(ctx, from)
 		if err == nil {
+			// Without room it may be tried again; when that is given up, what was
+			// copied is taken back.
 			err = s.room(ctx, to, m.more, m.longer)
 		}
 		if refusedForGood(err) {
@@ -145,7 +147,7 @@ func (m *promoting) remember(n record.Named) {
 
 // refusedForGood tells whether trying again is of no use.
 func refusedForGood(err error) bool {
-	return errors.Is(err, ErrQuota) || errors.Is(err, formats.ErrExists) || errors.Is(err, formats.ErrNotFound) || errors.Is(err, formats.ErrCorrupt)
+	return errors.Is(err, formats.ErrExists) || errors.Is(err, formats.ErrNotFound) || errors.Is(err, formats.ErrCorrupt)
 }
 
 func (m *promoting) copy(ctx context.Context, from *config.Repository) (Copied, error) {
