@@ -66,6 +66,7 @@ func (s *Service) removeAlong(ctx context.Context, b *hosted, n record.Named, be
 		return err
 	}
 	defer tx.close(ctx)
+	tx.gone = &n
 	rec := n.Record.Public(n.Scope, n.Name)
 	path := rec.Path
 	if path == "" {

@@ -33,7 +33,8 @@ type tx struct {
 	group    view  // that the upload came through; nil without one
 	adopted  []put // published before puts
 	deletes  []formats.Op
-	done     Commit // so far
+	gone     *record.Named // just removed: it says what goes along with it; nil for none
+	done     Commit        // so far
 	began    time.Time
 }
 
@@ -96,6 +97,9 @@ func (t *tx) Delete(scope, name string) {
 }
 
 func (t *tx) Record(ctx context.Context, scope, name string) (formats.Record, error) {
+	if g := t.gone; g != nil && g.Scope == scope && g.Name == name {
+		return g.Record.Public(scope, name), nil
+	}
 	rec, _, err := t.service.Records.Get(ctx, t.repo.space, scope, name, record.Latest)
 	if err != nil {
 		return formats.Record{}, err

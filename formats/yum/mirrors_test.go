@@ -12,7 +12,9 @@ import (
 	"granary/formats"
 	"granary/formats/formattest"
 	"granary/formats/yum"
+	"granary/kv"
 	"granary/repo/config"
+	"granary/repo/record"
 	"granary/repo/repotest"
 )
 
@@ -155,5 +157,25 @@ func TestBadUpstream(t *testing.T) {
 		if !errors.Is(err, formats.ErrUpstream) && !errors.Is(err, formats.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What retention removes leaves the metadata, too.
+func TestRemovedByRetention(t *testing.T) {
+	r := newRig(t)
+	c := r.Create("h", config.Hosted, "yum", nil)
+	publish(t, r, "h", hello(1, "x"), hello(2, "x"))
+	space := kv.Space{Repo: c.ID, Shards: c.Shards}
+	name := strings.TrimPrefix(pathOf(hello(1, "")), "Packages/")
+	rec, _, err := r.Records.Get(t.Context(), space, "Packages", name, record.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Clock.Advance(time.Hour)
+	if ok, err := r.RemoveRecord(t.Context(), c, record.Named{Scope: "Packages", Name: name, Record: rec}, r.Clock.Now()); !ok || err != nil {
+		t.Fatalf("remove: %v, %v", ok, err)
+	}
+	if doc := unzipped(t, r.Get("h", "repodata/primary.xml.gz")); strings.Contains(doc, `ver="1.1"`) || !strings.Contains(doc, `ver="1.2"`) {
+		t.Errorf("the metadata is\n%s", doc)
 	}
 }
