@@ -137,7 +137,9 @@ func TestPolicies(t *testing.T) {
 		t.Errorf("the tag is still %s", got)
 	}
 
-	set(func(c *config.Repository) { c.MinimumAgeDays, c.BlockPatterns = nil, []string{`^app@young$`, `^app@` + same + `$`} })
+	set(func(c *config.Repository) {
+		c.MinimumAgeDays, c.BlockPatterns = nil, []string{`^app@young$`, `^app@` + same + `$`}
+	})
 	is("c", map[string]string{
 		"manifests/young": repo.ReasonBlocked, "manifests/" + young: "", "manifests/same": repo.ReasonBlocked, "manifests/" + same: repo.ReasonBlocked,
 	})
