@@ -27,6 +27,8 @@ func TestViews(t *testing.T) {
 		Docs:     []string{"repodata/primary.xml.gz"},
 		Text:     unzipped,
 		First:    []string{"repodata/repomd.xml"},
+		Release:  func(n int) string { return fmt.Sprintf("hello@1.%d-1", n) },
+		Verbatim: true,
 		Named:    func(n int) string { return fmt.Sprintf(`<version epoch="0" ver="1.%d" rel="1"/>`, n) },
 		Checked:  []string{pathOf(hello(0, ""))},
 		Remove:   func(n int) string { return pathOf(hello(n, "")) },

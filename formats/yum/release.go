@@ -1,0 +1,70 @@
+package yum
+
+import (
+	"context"
+	"path"
+	"strings"
+	"time"
+
+	"granary/formats"
+)
+
+var (
+	_ formats.Releaser = (*Format)(nil)
+	_ formats.Placer   = (*Format)(nil)
+)
+
+// Release reads name and "<version>-<release>", without epoch and architecture,
+// of a package in the custom name of its file,
+// "<name>-<version>-<release>.<architecture>.rpm", or of its pointers.
+func (*Format) Release(scope, name string) (pkg, version string) {
+	if pkg, evra, _, ok := packageOf(name); ok && path.Base(scope) == repodata {
+		evra, _, _ = strings.Cut(evra, ",") // pieces are of the same package
+		_, evra, _ = strings.Cut(evra, ":")
+		return pkg, withoutArch(evra)
+	}
+	nvra, ok := strings.CutSuffix(name, ".rpm")
+	if !ok {
+		return "", ""
+	}
+	nvr := withoutArch(nvra)
+	at := strings.LastIndexByte(nvr, '-')
+	if at > 0 {
+		at = strings.LastIndexByte(nvr[:at], '-')
+	}
+	if at <= 0 {
+		return "", ""
+	}
+	return nvr[:at], nvr[at+1:]
+}
+
+// withoutArch cuts the last word, which is all that has no point in it.
+func withoutArch(s string) string {
+	if at := strings.LastIndexByte(s, '.'); at >= 0 {
+		return s[:at]
+	}
+	return s
+}
+
+// ClaimScope is the root's metadata: it leads to packages, and by the metadata of
+// a group nobody gets to one of a name that is claimed.
+func (*Format) ClaimScope(scope string) string {
+	if path.Base(scope) == repodata {
+		return scope
+	}
+	return ""
+}
+
+// Aged is true for packages. Metadata tells when they were built, not when they
+// were published, and to ask for each that it lists would take too long.
+func (*Format) Aged(scope, _ string) bool { return path.Base(scope) != repodata }
+
+// Published is when the upstream's file was last modified: mirrors keep the time
+// at which the distribution got it.
+func (*Format) Published(ctx context.Context, rec formats.Record, src formats.Source) (time.Time, error) {
+	at := rec.Path
+	if at == "" {
+		at = rec.Key()
+	}
+	return formats.Modified(ctx, src, at)
+}
