@@ -126,7 +126,7 @@ func TestJobs(t *testing.T) {
 	r.do("admin", "GET", "/repository/copy/d/1", nil).status(200)
 	r.do("admin", "GET", "/repository/copy/d/2", nil).status(404)
 	done = finish(t, tasks, r.json("admin", "POST", files+"promote", `{"target":"copy","paths":["d/2","none"]}`))
-	if done.Status != task.Failed {
+	if done.Status != task.Failed || !strings.Contains(done.Error, "files/none: not found") {
 		t.Errorf("promotion of what is not there: %+v", done)
 	}
 	r.do("admin", "GET", "/repository/copy/d/2", nil).status(404)

@@ -95,7 +95,7 @@ func (s *Service) Promote(ctx context.Context, p Promotion, cursor string, save 
 			// copied is taken back.
 			err = s.room(ctx, to, m.more, m.longer)
 		}
-		if refusedForGood(err) {
+		if RefusedForGood(err) {
 			return errors.Join(err, s.AbandonPromotion(ctx, p))
 		}
 		if err != nil {
@@ -145,8 +145,9 @@ func (m *promoting) remember(n record.Named) {
 	m.copied = append(m.copied, [2]string{n.Scope, n.Name})
 }
 
-// refusedForGood tells whether trying again is of no use.
-func refusedForGood(err error) bool {
+// RefusedForGood tells of an error of [Service.Promote] whether trying again is
+// of no use: the target has something else, or what is to be promoted is gone.
+func RefusedForGood(err error) bool {
 	return errors.Is(err, formats.ErrExists) || errors.Is(err, formats.ErrNotFound) || errors.Is(err, formats.ErrCorrupt)
 }
 

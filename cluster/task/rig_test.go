@@ -291,12 +291,17 @@ func (k *kind) Run(ctx context.Context, w *task.Work) error {
 		p := w.Progress
 		p.CheckedBlobs++
 		w.Result = fmt.Append(nil, i+1)
-		if err := w.Save(ctx, fmt.Append(nil, i+1), p); err != nil {
+		err := w.Save(ctx, fmt.Append(nil, i+1), p)
+		// A node that is stopped in a Save writes the cursor when it gives the
+		// shard back.
+		if err == nil || errors.Is(err, context.Canceled) && string(w.Cursor) == fmt.Sprint(i+1) {
+			k.mu.Lock()
+			k.done[w.Shard] = append(k.done[w.Shard], i)
+			k.mu.Unlock()
+		}
+		if err != nil {
 			return err
 		}
-		k.mu.Lock()
-		k.done[w.Shard] = append(k.done[w.Shard], i)
-		k.mu.Unlock()
 	}
 	return nil
 }

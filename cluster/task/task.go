@@ -125,13 +125,20 @@ type Kind interface {
 	// differ. None is allowed: the task is then finished at once.
 	Plan(ctx context.Context, t *Task) (shards []string, err error)
 	// Run does a shard from w.Cursor on. An error is a failed try; after
-	// [Tries] of them the task has failed. Where ctx has ended, or Save has
+	// [Tries] of them, or one that is [Final], the task has failed. Where ctx has ended, or Save has
 	// returned an error, Run stops with that error.
 	Run(ctx context.Context, w *Work) error
 	// Finish makes the result, which is encoded as JSON, once all shards are
 	// done.
 	Finish(ctx context.Context, t *Task, shards []ShardState) (result any, summary string, err error)
 }
+
+// Final marks an error of Run that no further try would mend. It says the same.
+func Final(err error) error { return finalError{err} }
+
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
 
 // Slotter is implemented by kinds that may run several times at once, for
 // different things. Tasks of one slot exclude each other.

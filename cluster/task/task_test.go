@@ -278,6 +278,24 @@ func TestFailures(t *testing.T) {
 			}
 		})
 	})
+	t.Run("shard for good", func(t *testing.T) {
+		inBubble(t, func(w *world) {
+			w.kind.step = func(_ context.Context, wk *task.Work, _ int) error {
+				if wk.Shard == "shard-03" {
+					return fmt.Errorf("look: %w", task.Final(broken))
+				}
+				return nil
+			}
+			a := w.join()
+			got := w.over(a, w.start(a).ID)
+			if got.Status != task.Failed || got.Error != "shard-03: look: the disk is on fire" || w.kind.aborts != 1 {
+				t.Errorf("task = %+v, %d aborts", got, w.kind.aborts)
+			}
+			if n := len(w.kind.epochs["shard-03"]); n != 1 {
+				t.Errorf("%d tries, want one", n)
+			}
+		})
+	})
 	t.Run("shard once", func(t *testing.T) {
 		inBubble(t, func(w *world) {
 			var once sync.Once

@@ -360,6 +360,9 @@ func (s *Service) settle(ctx context.Context, w *Work, err error) (closed bool, 
 		delay = s.c.Poll
 	default:
 		rec.Failures++
+		if errors.As(err, new(finalError)) {
+			rec.Failures = Tries
+		}
 		rec.Error = clip(err.Error())
 		delay = s.c.Poll * time.Duration(rec.Failures*rec.Failures)
 		if rec.Failures >= Tries {

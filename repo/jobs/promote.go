@@ -57,7 +57,7 @@ func (k promote) Run(ctx context.Context, w *task.Work) error {
 	if err != nil {
 		return err
 	}
-	return k.service.Promote(ctx, p.promotion(w.Task), string(w.Cursor), func(cursor string, done repo.Copied) error {
+	err = k.service.Promote(ctx, p.promotion(w.Task), string(w.Cursor), func(cursor string, done repo.Copied) error {
 		all, err := tally(w, done)
 		if err != nil {
 			return err
@@ -65,6 +65,10 @@ func (k promote) Run(ctx context.Context, w *task.Work) error {
 		w.Progress.CheckedArtifacts, w.Progress.Phase = all.Artifacts+all.Entries, cursor
 		return w.Save(ctx, []byte(cursor), w.Progress)
 	})
+	if repo.RefusedForGood(err) {
+		return task.Final(err)
+	}
+	return err
 }
 
 func (k promote) Finish(_ context.Context, t *task.Task, states []task.ShardState) (any, string, error) {
