@@ -241,75 +241,6 @@ type Source interface {
 	Settings() Settings
 }
 
-// Pub receives the documents of one publication. It becomes visible as a
-// whole, or not at all.
-type Pub interface {
-	// Create begins a document and ends the one before it. BLAKE3 and SHA-256
-	// are computed, and what else is asked.
-	Create(path, contentType string, also ...digest.Algorithm) (io.Writer, error)
-	// URL returns a stand-in for the absolute URL of a path in the
-	// repository; it is replaced when the document is sent.
-	URL(path string) string
-	// Document ends the document being written and returns the one created at
-	// path, of which others are made: its digests are listed, its bytes
-	// compressed or signed. It is read before Render returns.
-	Document(path string) (Document, error)
-	// Link serves the bytes of the document created at path under another
-	// path too, which is named by a digest.
-	Link(path, other string) error
-	// Scratch begins bytes that are no document but that documents are made of.
-	// Several may be written at once, beside a document too. They are dropped
-	// when Render returns.
-	Scratch() (Scratch, error)
-	// Signer returns the keys that the repository signs with.
-	Signer() (Signer, error)
-	// Settings returns what the repository is set to; other settings make
-	// another publication.
-	Settings() Settings
-}
-
-// Settings are those settings of a repository that change what its documents
-// say. The zero value is the default.
-type Settings struct {
-	Architectures []string      // apt: listed beside those that were uploaded
-	Components    []string      // apt: likewise
-	ValidFor      time.Duration // apt: Release files expire after it; 0: never
-	SQLite        bool          // yum: databases beside the XML
-	Zstd          bool          // yum: documents are compressed with zstd instead of gzip
-	RepodataDepth int           // yum: of the directories that packages are in, those that have metadata of their own
-}
-
-// Document is one document of the publication being rendered.
-type Document interface {
-	Size() int64
-	Sums() digest.Sums
-	// Open reads it from its beginning.
-	Open() (io.ReadCloser, error)
-}
-
-// Scratch is bytes that a rendering keeps for itself, in bounded memory.
-type Scratch interface {
-	io.Writer
-	// Done ends them; they can be read from then on.
-	Done() (Document, error)
-}
-
-// Signer signs the documents of a repository (RFC 9580). While keys are being
-// rotated there are several, and what is signed carries a signature of each. A
-// signature that can't be made is an error: nothing is published unsigned.
-type Signer interface {
-	// Clear returns text with its signature around it (cleartext signature
-	// framework).
-	Clear(text []byte) ([]byte, error)
-	// Detached returns an armored signature of data.
-	Detached(data io.Reader) ([]byte, error)
-	// Public returns the public keys, armored or binary.
-	Public(armored bool) ([]byte, error)
-	// Fingerprints returns those of the keys in upper-case hex, the one in
-	// force first.
-	Fingerprints() []string
-}
-
 // Content is a record ready to be sent.
 type Content struct {
 	Record
@@ -389,26 +320,6 @@ type Promiser interface {
 	Promised(op Op) bool
 }
 
-// Ledger is implemented by formats whose upstream indexes promise the digests of
-// files that lie elsewhere: the path of such a file does not tell which index
-// names it. A cache looks in those that it has passed on.
-type Ledger interface {
-	// Entered tells whether op is a file that an index names.
-	Entered(op Op) bool
-	// Index tells whether an upstream's document of a scope may be such an
-	// index. It may say so of one that is none.
-	Index(scope, path string) bool
-	// Promises yields what a document promises, and one error, last. A document
-	// that is no index promises nothing.
-	Promises(document io.Reader) iter.Seq2[Promise, error]
-}
-
-// Promise is what an index says of a file.
-type Promise struct {
-	Path   string // of a file, below the upstream's base
-	SHA256 []byte
-}
-
 // Failer is implemented by formats whose clients understand an error body of
 // their own. It returns false to leave the answer to the caller.
 type Failer interface {
@@ -428,51 +339,6 @@ type Credentialer interface {
 	// credentials that every route understands, before it is known whether the
 	// repository is of this format; the token counts only if it is.
 	Credential(r *http.Request) (token string, ok bool)
-}
-
-// Verbatim is implemented by an [Indexer] whose upstream documents are signed:
-// a cache passes them on byte by byte instead of rendering its own.
-type Verbatim interface {
-	// Verbatim names the upstream document of a Doc. entry: it is asked for
-	// again when it is due. Otherwise the scope's entry document says, by
-	// Listed, which bytes it has, so that documents of two generations are never
-	// mixed; a document that op names by digest needs neither.
-	Verbatim(op Op) (path string, entry, ok bool)
-	// Listed reads from the scope's entry document the digest of a document,
-	// and another path that has these very bytes, "" for none. ErrNotFound if it
-	// does not list it.
-	Listed(ctx context.Context, op Op, src Source) (sums digest.Sums, fixed string, err error)
-}
-
-// Mirrored is implemented by formats whose upstream_url may be that of a list of
-// mirrors in the place of the upstream's own.
-type Mirrored interface {
-	// Lists tells whether a URL is that of such a list.
-	Lists(upstreamURL string) bool
-	// Mirrors reads a list: base URLs in the order in which to try them, and the
-	// digests of those documents, by path, whose digests it tells. What can't be
-	// read is an ErrUpstream.
-	Mirrors(list []byte) (bases []string, sums map[string]digest.Sums, err error)
-}
-
-// Companion is implemented by a [Verbatim] format with documents that go with
-// the very bytes of the entry document, such as a signature of it.
-type Companion interface {
-	// Companions returns the paths of those of a scope. A cache fetches them
-	// whenever the entry document has changed, and not otherwise.
-	Companions(scope string) []string
-}
-
-// Attested is implemented by formats whose upstreams sign documents with
-// OpenPGP, so that a cache that was given their keys can verify them.
-type Attested interface {
-	// Attestation tells how an upstream's document of a scope is signed: within
-	// itself (signature is ""), or by another document. ok is false for one that
-	// is not.
-	Attestation(scope, path string) (signature string, ok bool)
-	// Valid reads from the text of such a document when it was made and until
-	// when it is good, the zero time for what it does not say.
-	Valid(text []byte) (made, until time.Time)
 }
 
 // Titler is implemented by formats that write a Content-Disposition.

@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"path"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"granary/digest"
 	"granary/formats"
 )
 
@@ -114,66 +111,6 @@ func (m *metadata) close() {
 	}
 }
 
-// collected is the middle of a document, kept compressed in the fastest way.
-type collected struct {
-	scratch formats.Scratch
-	z       *zstd.Encoder
-	doc     formats.Document // when it is complete
-}
-
-func (c *collected) begin(pub formats.Pub) error {
-	var err error
-	if c.scratch, err = pub.Scratch(); err != nil {
-		return err
-	}
-	c.z, err = zstd.NewWriter(c.scratch, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
-	if err != nil {
-		return fmt.Errorf("collect metadata: %w", err)
-	}
-	return nil
-}
-
-// close frees what a rendering that was given up has not.
-func (c *collected) close() {
-	if c.z != nil && c.doc == nil {
-		c.z.Reset(io.Discard)
-		c.z.Close() //nolint:errcheck // into nothing
-	}
-}
-
-func (c *collected) end() error {
-	err := c.z.Close()
-	if err != nil {
-		return fmt.Errorf("collect metadata: %w", err)
-	}
-	c.doc, err = c.scratch.Done()
-	return err
-}
-
-// open reads what was collected.
-func (c *collected) open() (io.ReadCloser, error) {
-	r, err := c.doc.Open()
-	if err != nil {
-		return nil, err
-	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		r.Close() //nolint:errcheck // only read
-		return nil, fmt.Errorf("read collected metadata: %w", err)
-	}
-	return &collectedReader{z, r}, nil
-}
-
-type collectedReader struct {
-	*zstd.Decoder
-	from io.Closer
-}
-
-func (r *collectedReader) Close() error {
-	r.Decoder.Close()
-	return r.from.Close()
-}
-
 // add takes a record.
 func (m *metadata) add(rec formats.Record) error {
 	if strings.HasPrefix(rec.Name, ":") {
@@ -268,14 +205,6 @@ func relative(root, p string) string {
 		return rest
 	}
 	return p
-}
-
-// data is an entry of repomd.xml.
-type data struct {
-	kind, path string
-	doc        formats.Document
-	openSum    string // of what the document is when it is not compressed; "" for one that is not
-	openSize   int64
 }
 
 // The beginnings and ends of the three documents.
@@ -385,85 +314,4 @@ func (m *metadata) compressor(w io.Writer) (io.WriteCloser, error) {
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	}
 	return gzip.NewWriter(w), nil
-}
-
-// measured counts what passes.
-type measured struct {
-	w *bufio.Writer
-	n int64
-}
-
-func (m *measured) Write(b []byte) (int, error) {
-	n, err := m.w.Write(b)
-	m.n += int64(n)
-	return n, err
-}
-
-// listed puts a document on the list, under a name with its digest.
-func (m *metadata) listed(d data) error {
-	var err error
-	if d.doc, err = m.pub.Document(d.path); err != nil {
-		return err
-	}
-	named := d.doc.Sums().Hex(digest.SHA256) + "-" + d.path
-	if err := m.pub.Link(d.path, named); err != nil {
-		return err
-	}
-	d.path = named
-	m.list = append(m.list, d)
-	return nil
-}
-
-// entry writes repomd.xml, its signature and the key to verify it with.
-func (m *metadata) entry() error {
-	signer, err := m.pub.Signer()
-	if err != nil {
-		return err
-	}
-	text := m.repomd()
-	signature, err := signer.Detached(strings.NewReader(text))
-	if err != nil {
-		return err
-	}
-	if err := writeKey(m.pub); err != nil {
-		return err
-	}
-	if err := create(m.pub, repomdSig, typeSignature, signature); err != nil {
-		return err
-	}
-	return create(m.pub, repomd, typeXML, []byte(text))
-}
-
-func (m *metadata) repomd() string {
-	var b build
-	b.raw(xmlHead)
-	b.raw(`<repomd xmlns="http://linux.duke.edu/metadata/repo" xmlns:rpm="http://linux.duke.edu/metadata/rpm">` + "\n")
-	b.element("revision", strconv.FormatInt(m.now.Unix(), 10))
-	for _, d := range m.list {
-		b.raw("<data")
-		b.attr("type", d.kind)
-		b.raw(">\n")
-		b.checksum("checksum", d.doc.Sums().Hex(digest.SHA256))
-		if d.openSum != "" {
-			b.checksum("open-checksum", d.openSum)
-		}
-		b.raw("<location")
-		b.attr("href", path.Join(repodata, d.path))
-		b.raw("/>\n")
-		b.element("timestamp", strconv.FormatInt(m.now.Unix(), 10))
-		b.element("size", strconv.FormatInt(d.doc.Size(), 10))
-		if d.openSum != "" {
-			b.element("open-size", strconv.FormatInt(d.openSize, 10))
-		}
-		if strings.HasSuffix(d.kind, "_db") {
-			b.element("database_version", databaseVersion)
-		}
-		b.raw("</data>\n")
-	}
-	b.raw("</repomd>\n")
-	return string(b)
-}
-
-func (b *build) checksum(element, sum string) {
-	b.raw("<" + element + ` type="sha256">` + sum + "</" + element + ">\n")
 }
