@@ -3,16 +3,12 @@ package apt
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strconv"
 	"strings"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/xi2/xz"
 
 	"granary/formats"
 )
@@ -21,9 +17,8 @@ import (
 const (
 	maxMembers  = 64       // of the ar archive
 	maxControl  = 64 << 20 // bytes that control.tar expands to
-	maxWindow   = 128 << 20
-	maxListed   = 200_000 // files that Contents lists of one package
-	maxExpanded = 8 << 30 // bytes of data.tar that are gone through to list them
+	maxListed   = 200_000  // files that Contents lists of one package
+	maxExpanded = 8 << 30  // bytes of data.tar that are gone through to list them
 )
 
 func badPackage(format string, args ...any) error {
@@ -142,11 +137,11 @@ func readAr(r io.ReaderAt, size int64) ([]member, error) {
 
 // readControl returns the control file of control.tar.
 func readControl(m *member) (paragraph, error) {
-	tr, end, err := openTar(m)
+	tr, err := openTar(m)
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer tr.Close() //nolint:errcheck // only read
 	limited := formats.Limit(tr, maxControl, "control data")
 	files := tar.NewReader(limited)
 	for {
@@ -177,11 +172,11 @@ func readControl(m *member) (paragraph, error) {
 
 // listFiles returns the names in data.tar, for Contents.
 func listFiles(m *member) ([]string, error) {
-	tr, end, err := openTar(m)
+	tr, err := openTar(m)
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer tr.Close() //nolint:errcheck // only read
 	files := tar.NewReader(io.LimitReader(tr, maxExpanded))
 	var out []string
 	for len(out) < maxListed {
@@ -209,32 +204,17 @@ func broken(m *member, err error) error {
 	return badPackage("%s can't be read: %v", m.name, err)
 }
 
-// openTar undoes the compression that the member's name tells. Decoders take
-// at most maxWindow bytes of memory, whatever the data asks for.
-func openTar(m *member) (r io.Reader, end func(), err error) {
-	nothing := func() {}
-	switch _, kind, _ := strings.Cut(m.name, ".tar"); kind {
-	case "":
-		return m, nothing, nil
-	case ".gz":
-		z, err := gzip.NewReader(m)
-		if err != nil {
-			return nil, nil, broken(m, err)
-		}
-		return z, nothing, nil
-	case ".xz":
-		z, err := xz.NewReader(m, maxWindow)
-		if err != nil {
-			return nil, nil, broken(m, err)
-		}
-		return z, nothing, nil
-	case ".zst":
-		z, err := zstd.NewReader(m, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, nil, broken(m, err)
-		}
-		return z, z.Close, nil
+// openTar undoes the compression that the member's name tells.
+func openTar(m *member) (io.ReadCloser, error) {
+	_, kind, _ := strings.Cut(m.name, ".tar")
+	switch kind {
+	case "", ".gz", ".xz", ".zst":
 	default:
-		return nil, nil, badPackage("%s is compressed in a way that is not known; gz, xz and zst are", m.name)
+		return nil, badPackage("%s is compressed in a way that is not known; gz, xz and zst are", m.name)
 	}
+	r, err := formats.Decompress(kind, m)
+	if err != nil {
+		return nil, broken(m, err)
+	}
+	return r, nil
 }

@@ -1,17 +1,12 @@
 package apt
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"path"
 	"strings"
-
-	"github.com/xi2/xz"
 
 	"granary/digest"
 	"granary/formats"
@@ -38,11 +33,12 @@ func (*Format) Index(scope, at string) bool {
 // Promises reads the paths and digests of an index.
 func (*Format) Promises(document io.Reader) iter.Seq2[formats.Promise, error] {
 	return func(yield func(formats.Promise, error) bool) {
-		plain, err := sniffed(document)
+		plain, err := formats.Sniffed(document)
 		if err != nil {
 			yield(formats.Promise{}, fmt.Errorf("%w: index: %w", formats.ErrUpstream, err))
 			return
 		}
+		defer plain.Close() //nolint:errcheck // only read
 		ps := newParagraphs(formats.Limit(plain, maxIndex, "index"))
 		for {
 			p, err := ps.next()
@@ -85,20 +81,4 @@ func (p paragraph) promises() iter.Seq[formats.Promise] {
 			}
 		}
 	}
-}
-
-// sniffed unpacks what begins as one of the compressed forms of indexes.
-func sniffed(r io.Reader) (io.Reader, error) {
-	b := bufio.NewReader(r)
-	head, err := b.Peek(6)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		return gzip.NewReader(b)
-	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
-		return xz.NewReader(b, maxWindow)
-	}
-	return b, nil
 }

@@ -2,7 +2,6 @@ package apt
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"github.com/xi2/xz"
 
 	"granary/digest"
 	"granary/formats"
@@ -264,10 +261,11 @@ func parseSection(ctx context.Context, scope string, s section, alone bool, rel 
 		return nil, err
 	}
 	defer r.Close() //nolint:errcheck // only read
-	plain, err := unpack(s.path, r)
+	plain, err := formats.Decompress(path.Ext(s.path), r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s/%s: %w", formats.ErrUpstream, scope, s.path, err)
 	}
+	defer plain.Close() //nolint:errcheck // only read
 	ps := newParagraphs(formats.Limit(plain, maxIndex, "index"))
 	var recs []formats.Record
 	for {
@@ -287,16 +285,6 @@ func parseSection(ctx context.Context, scope string, s section, alone bool, rel 
 	}
 	slices.SortStableFunc(recs, func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(recs, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
-}
-
-func unpack(name string, r io.Reader) (io.Reader, error) {
-	switch path.Ext(name) {
-	case ".gz":
-		return gzip.NewReader(r)
-	case ".xz":
-		return xz.NewReader(r, maxWindow)
-	}
-	return r, nil
 }
 
 // upstreamPointer makes a pointer of a stanza. What has no good name, or no

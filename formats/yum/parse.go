@@ -1,8 +1,6 @@
 package yum
 
 import (
-	"compress/bzip2"
-	"compress/gzip"
 	"context"
 	"encoding/hex"
 	"encoding/xml"
@@ -14,9 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/xi2/xz"
-
 	"granary/digest"
 	"granary/formats"
 )
@@ -25,7 +20,6 @@ import (
 const (
 	maxRepomd   = 8 << 20
 	maxMetadata = 8 << 30 // of one document, uncompressed
-	maxWindow   = 128 << 20
 	maxApart    = 4 << 20 // bytes kept of packages that are in another order in two documents
 )
 
@@ -210,23 +204,13 @@ func open(ctx context.Context, scope string, d upstreamData, src formats.Source)
 	return o, nil
 }
 
-func (o *opened) unpack(r io.Reader) (err error) {
-	switch path.Ext(o.name) {
-	case ".gz":
-		o.Reader, err = gzip.NewReader(r)
-	case ".xz":
-		o.Reader, err = xz.NewReader(r, maxWindow)
-	case ".bz2":
-		o.Reader = bzip2.NewReader(r)
-	case ".zst":
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
-			o.Reader, o.close = z, append(o.close, z.Close)
-		}
-	default:
-		o.Reader = r
+func (o *opened) unpack(r io.Reader) error {
+	z, err := formats.Decompress(path.Ext(o.name), r)
+	if err != nil {
+		return err
 	}
-	return err
+	o.Reader, o.close = z, append(o.close, func() { z.Close() }) //nolint:errcheck // only read
+	return nil
 }
 
 // elements reads the packages of a document one by one.

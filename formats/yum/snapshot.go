@@ -2,10 +2,8 @@ package yum
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 
@@ -16,9 +14,6 @@ import (
 // them.
 const snapshots = "snapshots"
 
-// maxSnapshot is the longest request for a snapshot, in bytes.
-const maxSnapshot = 64 << 10
-
 var snapshotName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_-]{0,99}$`)
 
 func snapshotScope(name string) string { return scopeOf(snapshots + "/" + name) }
@@ -26,27 +21,23 @@ func snapshotScope(name string) string { return scopeOf(snapshots + "/" + name) 
 // snapshot lists what a root lists, at a root of its own. The packages stay
 // where they are.
 func snapshot(ctx context.Context, up *formats.Upload, tx formats.Tx) error {
-	var in struct{ Source, Name string }
-	body, err := io.ReadAll(formats.Limit(up.Body, maxSnapshot, "request"))
+	source, name, err := formats.SnapshotRequest(up)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, &in); err != nil {
-		return formats.BadRequest("a snapshot needs {\"source\": …, \"name\": …}")
+	source = strings.Trim(source, "/")
+	if !snapshotName.MatchString(name) {
+		return formats.BadRequest("%.100q is no name for a snapshot", name)
 	}
-	in.Source = strings.Trim(in.Source, "/")
-	if !snapshotName.MatchString(in.Name) {
-		return formats.BadRequest("%.100q is no name for a snapshot", in.Name)
-	}
-	if err := formats.CheckPath(scopeOf(in.Source)); err != nil {
+	if err := formats.CheckPath(scopeOf(source)); err != nil {
 		return err
 	}
-	if _, err := tx.Record(ctx, snapshots, ":"+in.Name); err == nil {
-		return fmt.Errorf("snapshot %s %w", in.Name, formats.ErrExists)
+	if _, err := tx.Record(ctx, snapshots, ":"+name); err == nil {
+		return fmt.Errorf("snapshot %s %w", name, formats.ErrExists)
 	} else if !errors.Is(err, formats.ErrNotFound) {
-		return fmt.Errorf("look up snapshot %s: %w", in.Name, err)
+		return fmt.Errorf("look up snapshot %s: %w", name, err)
 	}
-	n, from, to := 0, scopeOf(in.Source), snapshotScope(in.Name)
+	n, from, to := 0, scopeOf(source), snapshotScope(name)
 	for rec, err := range tx.Records(ctx, from) {
 		if err != nil {
 			return fmt.Errorf("read %s: %w", from, err)
@@ -55,9 +46,9 @@ func snapshot(ctx context.Context, up *formats.Upload, tx formats.Tx) error {
 		tx.Put(formats.Record{Scope: to, Name: rec.Name, Path: rec.Path, Move: true, Meta: rec.Meta}, nil)
 	}
 	if n == 0 {
-		return fmt.Errorf("metadata of %q: %w", in.Source, formats.ErrNotFound)
+		return fmt.Errorf("metadata of %q: %w", source, formats.ErrNotFound)
 	}
-	tx.Put(formats.Record{Scope: snapshots, Name: ":" + in.Name, Move: true}, nil)
+	tx.Put(formats.Record{Scope: snapshots, Name: ":" + name, Move: true}, nil)
 	return nil
 }
 
