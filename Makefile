@@ -18,11 +18,11 @@ build: ## build the static binary ./granary
 
 test: ## pass the tests; those that need a server which is missing are skipped, but fail where CI=true
 	$(GO) vet $(PKGS)
-	$(GO) test $(PKGS)
+	$(GO) test -timeout 30m $(PKGS)
 
 race: ## pass the same tests under the race detector, and the walks with a server built with it
-	$(GO) test -race $$($(GO) list $(PKGS) | grep -v '/integration$$')
-	GRANARY_TEST_RACE=1 $(GO) test -count=1 -run 'Walk|Kill' ./integration
+	$(GO) test -race -timeout 30m $$($(GO) list $(PKGS) | grep -v '/integration$$')
+	GRANARY_TEST_RACE=1 $(GO) test -count=1 -timeout 30m -run 'Walk|Kill' ./integration
 
 SEEDS ?= 1000
 sim: ## pass the simulation of nodes and their collector for SEEDS (1000, or from-to)
@@ -48,7 +48,7 @@ components: ## install the servers and clients that the integration tests need
 	integration/install.sh all
 
 integration: components ## pass the tests with real clients and servers
-	$(GO) test -count=1 -timeout 20m ./integration/... ./kv/dynamo/... ./blob/s3/...
+	$(GO) test -count=1 -timeout 30m ./integration/... ./kv/dynamo/... ./blob/s3/...
 
 bench: ## run the benchmarks (BENCH=regexp) with allocations
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKGS)

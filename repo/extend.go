@@ -104,7 +104,7 @@ func (s *session) assemble(ctx context.Context, rec formats.Record, want digest.
 	if err != nil {
 		return formats.Record{}, err
 	}
-	e, ok := store.(blob.Extender)
+	e, ok := blob.As[blob.Extender](store)
 	if !ok || whole.Store != s.repo.Store {
 		return formats.Record{}, fmt.Errorf("upload session %s: its store has changed: %w", s.id, formats.ErrRaced)
 	}
@@ -186,7 +186,7 @@ func (s *Service) dropWhole(ctx context.Context, w sessions.Whole) error {
 	if err != nil {
 		return err
 	}
-	e, ok := store.(blob.Extender)
+	e, ok := blob.As[blob.Extender](store)
 	if !ok {
 		return nil // the store has become another: its own rules clean up
 	}

@@ -200,7 +200,7 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 	taken := int64(0)
 	s.service.Observer.ChunkBegan()
 	defer func() { s.service.Observer.ChunkEnded(taken) }()
-	if e, ok := tx.store.(blob.Extender); ok {
+	if e, ok := blob.As[blob.Extender](tx.store); ok {
 		if done, err := s.extend(ctx, tx, e, c); done || err != nil {
 			if err == nil {
 				taken = c.Size

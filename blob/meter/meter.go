@@ -24,7 +24,7 @@ const (
 )
 
 // Ops names the operations that an [Observer] hears of by number. A write is
-// all from Create to Commit or Abort, a read all from Open to Close.
+// all from Create or Extend to Commit or Abort, a read all from Open to Close.
 var Ops = []string{"read", "write", "stat", "delete", "list", "presign"}
 
 // Results, in the order of [Results].
@@ -71,10 +71,14 @@ var (
 // New wraps a store.
 func New(inner blob.Store, o Observer) blob.Store {
 	s := &Store{inner, o}
+	var out blob.Store = s
 	if p, ok := blob.As[blob.Presigner](inner); ok {
-		return &presigning{s, p}
+		out = &presigning{s, p}
 	}
-	return s
+	if e, ok := blob.As[blob.Extender](inner); ok {
+		out = &extending{out, s, e}
+	}
+	return out
 }
 
 // Unwrap implements [blob.Unwrapper].

@@ -198,6 +198,67 @@ func (optional) Presign(context.Context, blob.ID, time.Duration, blob.Header) (s
 
 func (optional) Odd() string { return "odd" }
 
+// extender takes pieces that it does not keep.
+type extender struct{ optional }
+
+func (extender) LeastPiece() int64                              { return 5 }
+func (extender) Pieces(int, int64) int                          { return 1 }
+func (extender) Begin(context.Context, blob.ID) (string, error) { return "upload", nil }
+
+func (extender) Extend(ctx context.Context, _ blob.ID, _ string, number int, size int64) (blob.Extension, error) {
+	return &lost{blob.Piece{Number: number, Size: size}}, ctx.Err()
+}
+
+func (extender) Assemble(context.Context, blob.ID, string, []blob.Piece) error {
+	return blob.ErrNoSpace
+}
+func (extender) Drop(context.Context, blob.ID, string) error { return nil }
+
+type lost struct{ piece blob.Piece }
+
+func (*lost) Write(p []byte) (int, error)  { return len(p), nil }
+func (*lost) Commit(context.Context) error { return nil }
+func (*lost) Abort(context.Context) error  { return nil }
+func (l *lost) Pieces() []blob.Piece       { return []blob.Piece{l.piece} }
+
+func TestPieces(t *testing.T) {
+	h := &heard{calls: map[string]int{}}
+	s := meter.New(extender{optional{mem.New(mem.Config{})}}, h)
+	e, ok := blob.As[blob.Extender](s)
+	if !ok || e.LeastPiece() != 5 || e.Pieces(1, 9) != 1 {
+		t.Fatal("the store does not take pieces any more")
+	}
+	ctx, id := t.Context(), newID(t)
+	upload, err := e.Begin(ctx, id)
+	if err != nil || upload != "upload" {
+		t.Fatal(upload, err)
+	}
+	w, err := e.Extend(ctx, id, upload, 7, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("nine byte")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(ctx); err != nil || len(w.Pieces()) != 1 || w.Pieces()[0].Number != 7 {
+		t.Errorf("%v, %v", w.Pieces(), err)
+	}
+	h.wants(t, 0, 9, "write success 1")
+	if err := e.Assemble(ctx, id, upload, w.Pieces()); !errors.Is(err, blob.ErrNoSpace) {
+		t.Error(err)
+	}
+	if err := e.Drop(ctx, id, upload); err != nil {
+		t.Error(err)
+	}
+	h.wants(t, 0, 0, "write no_space 1", "delete success 1")
+	if _, ok, err := blob.Presign(ctx, s, id, time.Minute, blob.Header{}); !ok || err != nil {
+		t.Errorf("it does not presign any more: %v", err)
+	}
+	if _, ok := blob.As[blob.ManyDeleter](s); !ok {
+		t.Error("it does not delete many at once any more")
+	}
+}
+
 // A wrapped store has the optional parts of what it wraps, and no others.
 func TestOptionalParts(t *testing.T) {
 	h := &heard{calls: map[string]int{}}
@@ -213,6 +274,9 @@ func TestOptionalParts(t *testing.T) {
 	odd, ok := blob.As[interface{ Odd() string }](s)
 	if !ok || odd.Odd() != "odd" {
 		t.Error("the part of the wrapped store is not found")
+	}
+	if _, ok := blob.As[blob.Extender](s); ok {
+		t.Error("a store that takes no pieces seems to")
 	}
 	if _, ok := blob.As[interface{ Odd() string }](plain); ok {
 		t.Error("a part is found that nobody has")
