@@ -2,7 +2,6 @@ package apt
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 
@@ -19,7 +19,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "apt1" }
+func (*Format) Renderer() string { return "apt2" }
 
 // Render writes all documents of a distribution, or the list of distributions,
 // or what only the keys are needed for.
@@ -269,7 +269,7 @@ func (d *distribution) compress(path string, plain bool) error {
 			return err
 		}
 	}
-	if err := d.pack(path+".gz", doc, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriterLevel(w, gzip.BestCompression) }); err != nil {
+	if err := d.pack(path+".gz", doc, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }); err != nil {
 		return err
 	}
 	if doc.Size() > xzMost {
