@@ -27,6 +27,9 @@ func ReadPublicKeys(armored string) (openpgp.EntityList, error) {
 		if err != nil {
 			return nil, fmt.Errorf("it is no armored OpenPGP public key: %w", err)
 		}
+		if len(keys) == 0 {
+			return nil, errors.New("there is no OpenPGP public key in it")
+		}
 		out = append(out, keys...)
 	}
 	return out, nil
