@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"granary/blob"
 	"granary/formats"
 	"granary/repo/config"
 	"granary/repo/signing"
+	"granary/repo/upstream"
 )
 
 // Limits of what is verified, in bytes.
@@ -24,8 +26,8 @@ const upstreamSkew = 10 * time.Minute
 
 // attest verifies the signature of a document of an upstream whose keys are
 // known, before anything of it is kept. Where the repository says so, one that
-// is not good is only told of.
-func (c *cache) attest(ctx context.Context, scope, path string, rc *blob.Received) error {
+// is not good is only told of. req is what the document was asked for with.
+func (c *cache) attest(ctx context.Context, scope, path string, req upstream.Request, rc *blob.Received) error {
 	f, ok := c.repo.format.(formats.Attested)
 	if !ok || c.repo.UpstreamKeys == "" {
 		return nil
@@ -34,7 +36,7 @@ func (c *cache) attest(ctx context.Context, scope, path string, rc *blob.Receive
 	if !ok {
 		return nil
 	}
-	err := c.verify(ctx, f, signature, rc)
+	err := c.verify(ctx, f, beside(req, path, signature), rc)
 	if err == nil {
 		return nil
 	}
@@ -45,7 +47,7 @@ func (c *cache) attest(ctx context.Context, scope, path string, rc *blob.Receive
 	return fmt.Errorf("%w: document %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 }
 
-func (c *cache) verify(ctx context.Context, f formats.Attested, signature string, rc *blob.Received) error {
+func (c *cache) verify(ctx context.Context, f formats.Attested, signature upstream.Request, rc *blob.Received) error {
 	keys, err := config.ReadPublicKeys(c.repo.UpstreamKeys)
 	if err != nil {
 		return err
@@ -59,7 +61,7 @@ func (c *cache) verify(ctx context.Context, f formats.Attested, signature string
 	}
 	now := c.service.Now()
 	check := func(at time.Time) ([]byte, error) { return signing.VerifyClear(keys, text, at) }
-	if signature != "" {
+	if signature.Ref != "" {
 		sig, err := c.signature(ctx, signature)
 		if err != nil {
 			return err
@@ -83,13 +85,22 @@ func (c *cache) verify(ctx context.Context, f formats.Attested, signature string
 	return nil
 }
 
+// beside is the request for the signature of the document at path that req has
+// asked for, where that came from: another mirror may have the signature of
+// another state. Its Ref is "" for a document that is signed within.
+func beside(req upstream.Request, path, signature string) upstream.Request {
+	mirror, _ := strings.CutSuffix(req.Ref, escaped(path))
+	if mirror != "" && mirror != req.Ref && signature != "" {
+		signature = mirror + escaped(signature)
+	}
+	req.Ref, req.ETag, req.LastModified = signature, "", ""
+	return req
+}
+
 // signature fetches one, as the upstream has it now: that of an earlier document
 // is no use.
-func (c *cache) signature(ctx context.Context, path string) ([]byte, error) {
-	req, err := c.request(path)
-	if err != nil {
-		return nil, err
-	}
+func (c *cache) signature(ctx context.Context, req upstream.Request) ([]byte, error) {
+	path := req.Ref
 	resp, err := c.service.Upstream.Get(ctx, req)
 	if errors.Is(err, formats.ErrNotFound) {
 		return nil, fmt.Errorf("%w: there is no %s", signing.ErrSignature, path)

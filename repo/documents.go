@@ -183,10 +183,10 @@ func (c *cache) fetchFrom(ctx context.Context, req upstream.Request, scope, path
 		}
 		return c.storeDocument(ctx, scope, path, old, version, &d)
 	}
-	return c.takeDocument(ctx, scope, path, old, version, sum, resp)
+	return c.takeDocument(ctx, scope, path, old, version, sum, req, resp)
 }
 
-func (c *cache) takeDocument(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums, resp *upstream.Response) (*document, error) {
+func (c *cache) takeDocument(ctx context.Context, scope, path string, old *document, version kv.Version, sum digest.Sums, req upstream.Request, resp *upstream.Response) (*document, error) {
 	store, err := c.service.Store(ctx, c.repo.Store)
 	if err != nil {
 		return nil, err
@@ -201,7 +201,7 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	if err := rc.Sums().Check(sum); err != nil {
 		return nil, fmt.Errorf("%w: document %s of the upstream of %s: %w", formats.ErrUpstream, path, c.repo.Name, err)
 	}
-	if err := c.attest(ctx, scope, path, rc); err != nil {
+	if err := c.attest(ctx, scope, path, req, rc); err != nil {
 		return nil, err
 	}
 	d := &document{

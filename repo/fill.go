@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"granary/blob"
-	"granary/digest"
 	"granary/formats"
 	"granary/kv"
 	"granary/repo/record"
-	"granary/repo/upstream"
 )
 
 // followFrom is the size in bytes from which a fill's bytes are passed on
@@ -206,11 +204,7 @@ func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copi
 	if old != nil && old.record.Origin != nil {
 		req.ETag, req.LastModified = old.record.Origin.ETag, old.record.Origin.LastModified
 	}
-	var resp *upstream.Response
-	err = c.each(ctx, req, func(req upstream.Request, _ digest.Sums) (err error) {
-		resp, err = c.service.Upstream.Get(ctx, req) //nolint:bodyclose // below
-		return err
-	})
+	resp, err := c.get(ctx, req)
 	if errors.Is(err, formats.ErrNotFound) {
 		return nil, c.forget(ctx, op, old, err)
 	}

@@ -76,10 +76,22 @@ func (c *cache) mirrorList(ctx context.Context, list string) ([]byte, error) {
 // has the list. What one mirror says of its copy means nothing at another.
 func (m *mirrors) at(base string, req upstream.Request) upstream.Request {
 	if !strings.HasPrefix(req.Ref, "http://") && !strings.HasPrefix(req.Ref, "https://") {
-		req.Ref = strings.TrimRight(base, "/") + "/" + (&url.URL{Path: req.Ref}).EscapedPath()
+		req.Ref = strings.TrimRight(base, "/") + "/" + escaped(req.Ref)
 	}
 	req.ETag, req.LastModified = "", ""
 	return req
+}
+
+// escaped is a path as it stands in a URL.
+func escaped(path string) string { return (&url.URL{Path: path}).EscapedPath() }
+
+// get asks the upstream, or its mirrors in turn.
+func (c *cache) get(ctx context.Context, req upstream.Request) (resp *upstream.Response, err error) {
+	err = c.each(ctx, req, func(req upstream.Request, _ digest.Sums) (err error) {
+		resp, err = c.service.Upstream.Get(ctx, req)
+		return err
+	})
+	return resp, err
 }
 
 // each gives the request to do, for one mirror after the other until one has

@@ -14,6 +14,7 @@ import (
 
 	"granary/digest"
 	"granary/formats"
+	"granary/repo/upstream"
 )
 
 // Policies hide releases from clients: those that a pattern blocks, those of a
@@ -213,7 +214,11 @@ func (s source) Modified(ctx context.Context, path string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	resp, err := s.cache.service.Upstream.Head(ctx, req)
+	var resp *upstream.Response
+	err = s.cache.each(ctx, req, func(req upstream.Request, _ digest.Sums) (err error) {
+		resp, err = s.cache.service.Upstream.Head(ctx, req)
+		return err
+	})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("%s of the upstream of %s: %w", path, s.cache.repo.Name, err)
 	}

@@ -157,7 +157,7 @@ func (c *cache) again(ctx context.Context, op formats.Op, etag string, offset, n
 	if offset > 0 {
 		req.ETag = etag
 	}
-	resp, err := c.service.Upstream.Get(ctx, req)
+	resp, err := c.get(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("%s of the upstream of %s: %w", op.Upstream(), c.repo.Name, err)
 	}

@@ -73,7 +73,9 @@ func Views(t *testing.T, s Sample) {
 	t.Run("upstream down", s.upstreamDown)
 	t.Run("two nodes", s.twoNodes)
 	t.Run("as it was", s.asItWas)
-	t.Run("policies", s.policies)
+	if _, ok := s.New(time.Now).(formats.Releaser); ok {
+		t.Run("policies", s.policies)
+	}
 	t.Run("bytes gone bad", s.goneBad)
 	t.Run("quarantine", s.quarantined)
 }

@@ -2,9 +2,12 @@ package yum_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"path"
 	"testing"
+	"time"
 
 	"granary/formats"
 	"granary/repo/config"
@@ -63,4 +66,29 @@ func TestUpstreamSignatures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of mirrors, what is verified is a mirror's own signature, and how old a
+// package is is asked of them too.
+func TestMirrorsAreVerified(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"origin", "stranger"} {
+		r.Create(name, "hosted", "yum", nil)
+		publish(t, r, name, hello(1, name))
+	}
+	key := string(r.Get("origin", "repodata/repomd.xml.key"))
+	up := r.Serve(t)
+	lists := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "%s/none\n%s/stranger\n%s/origin\n", up.URL, up.URL, up.URL)
+	}))
+	defer lists.Close()
+	r.Clock.Advance(10 * 24 * time.Hour)
+	week := int64(7)
+	r.Create("c", "cache", "yum", func(rc *config.Repository) {
+		rc.UpstreamURL, rc.UpstreamKeys, rc.MinimumAgeDays = lists.URL+"/mirrorlist", key, &week
+	})
+	if got := r.Get("c", "repodata/repomd.xml"); !bytes.Equal(got, r.Get("origin", "repodata/repomd.xml")) {
+		t.Errorf("the metadata is not that of the mirror with the right key:\n%s", got)
+	}
+	r.Get("c", pathOf(hello(1, "")))
 }
