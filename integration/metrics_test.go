@@ -324,17 +324,24 @@ func cleanUp(t *testing.T, n *node.Node, s *seen, before map[string]*dto.MetricF
 	s.until(t, n, before, func() {}, "cleanup_tick_duration_seconds", "atime_flush_batch_size", "dir_flush_batch_size")
 }
 
-// collect lets the collector delete what a client has deleted.
+// collect lets the collector delete what a client deletes. What waits for the
+// next round is shown only between two rounds, which follow one another as the
+// clock runs, so that there is something to delete each time.
 func collect(t *testing.T, n *node.Node, s *seen, before map[string]*dto.MetricFamily, clock string) {
 	t.Helper()
 	n.Want(http.StatusNoContent, http.MethodDelete, "/repository/files/a/long", nil)
 	n.Want(http.StatusNoContent, http.MethodDelete, "/repository/files/b/long", nil)
 	hours := 0
 	s.until(t, n, before, func() {
+		n.Want(http.StatusCreated, http.MethodPut, "/repository/files/brief", bytes.NewReader(randomBytes(128<<10)))
+		n.Want(http.StatusNoContent, http.MethodDelete, "/repository/files/brief", nil)
 		hours += 2
 		setClock(t, clock, hours)
 		n.Do(http.MethodPost, "/api/v1/tasks/gc", strings.NewReader(`{}`), "Content-Type", "application/json") // or one is running
-		time.Sleep(200 * time.Millisecond)
+		for range 4 {
+			s.look(t, n)
+			time.Sleep(50 * time.Millisecond)
+		}
 	}, "gc_pass_duration_seconds", "gc_orphan_candidates", "gc_deleted_dedup_refs_total", "gc_orphaned_blobs_deleted_total", "gc_orphaned_blob_bytes_deleted_total")
 }
 
