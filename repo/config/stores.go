@@ -58,7 +58,7 @@ func (r *Registry) judgeStore(ctx context.Context, s *Store) error {
 		return nil
 	}
 	if err := r.o.Probe(ctx, s); err != nil {
-		return fmt.Errorf("%w: the store %s does not work: %w", ErrInvalid, s.Name, err)
+		return fmt.Errorf("store %s is %w: it does not work: %w", s.Name, ErrInvalid, err)
 	}
 	return nil
 }
