@@ -30,6 +30,9 @@ func (r *Registry) CreateStore(ctx context.Context, name string, fill func(*Stor
 	s.ID, s.Name, s.Created, s.Deleting = r.o.NewID(), name, r.o.Now().UTC().Truncate(time.Millisecond), false
 	s.Suspect = time.Time{}
 	if err := r.judgeStore(ctx, s); err != nil {
+		if _, _, taken := r.readStore(ctx, name); taken == nil {
+			return nil, exists(name) // the same call, made at the same time, stands in the way
+		}
 		return nil, err
 	}
 	item, err := encode(r, kv.Config(kindStore, name), s)
