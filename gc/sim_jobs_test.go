@@ -105,11 +105,8 @@ func (n *node) dropClone(ctx context.Context) {
 // moveStore brings a repository's blobs into another store.
 func (n *node) moveStore(ctx context.Context) {
 	store := []string{"default", "other"}[n.roll(2)]
-	c, err := n.reg.SetStore(ctx, n.repos[simSecond].ID, n.stores[store].id)
-	if err != nil {
-		return
-	}
-	n.runTask(ctx, jobs.MoveKind, jobs.MoveParams{Repo: c.Name, Store: store, RepoID: c.ID})
+	c := n.repos[simSecond]
+	n.runTask(ctx, jobs.MoveKind, jobs.MoveParams{Repo: c.Name, Store: store, RepoID: c.ID, StoreID: n.stores[store].id})
 }
 
 // audit reads everything; only what was destroyed may be found, and references
