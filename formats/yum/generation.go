@@ -60,10 +60,10 @@ func pinned(scope, sum, name string) formats.Op {
 // mirrorsOf lists, for the metadata in a scope, the generation in force and,
 // for when that is gone, the root itself. A cache has no generations: its
 // upstream names them.
-func mirrorsOf(ctx context.Context, scope string) (string, error) {
-	root := dirOf(scope)
+func mirrorsOf(ctx context.Context, op formats.Op) (string, error) {
+	scope, root := op.Scope, dirOf(op.Scope)
 	plain := rootURL(ctx, root) + "\n"
-	op, _ := document(scope, repomd)
+	op, _ = document(scope, repomd)
 	entry, err := formats.DocumentOf(ctx, op)
 	if errors.Is(err, formats.ErrNotFound) {
 		return plain, nil

@@ -26,10 +26,11 @@ func routeRepoFile(p string) (formats.Op, bool) {
 
 // Call answers with a .repo file, or with a list of mirrors for one.
 func (*Format) Call(w http.ResponseWriter, r *http.Request, op formats.Op, _ formats.View) error {
-	text, err := repoFile(r.Context(), op)
+	answer := repoFile
 	if op.Label == labelMirrors {
-		text, err = mirrorsOf(r.Context(), op.Scope)
+		answer = mirrorsOf
 	}
+	text, err := answer(r.Context(), op)
 	if err != nil {
 		return err
 	}
