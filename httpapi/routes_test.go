@@ -183,6 +183,7 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodGet, "el9/repodata/primary.xml.gz", "metadata", read},
 		{http.MethodGet, "repomd.xml.key", "key", read},
 		{http.MethodGet, "el9/own.repo", "repo file", read},
+		{http.MethodGet, "el9/repodata/mirrorlist", "mirrorlist", read},
 		{http.MethodGet, "el9/Packages/hello-1.0-1.noarch.rpm", "package", read},
 		{http.MethodGet, "el9/.treeinfo", "file", read},
 		{http.MethodPost, "upload", "upload", write},

@@ -146,7 +146,7 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 		}
 		return p.get(ctx, r, v, op.Scope, key, signer)
 	}
-	if f == nil && !op.Sum.IsZero() {
+	if f == nil && (!op.Sum.IsZero() || op.Kept) {
 		pub, f, err = p.earlier(ctx, r, op)
 		again = nil
 	}
