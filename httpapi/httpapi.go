@@ -151,6 +151,7 @@ func (s *server) routes() error {
 	for path, h := range map[string]handler{"/live": s.alive, "/healthz": s.alive, "/ready": s.health, "/health": s.health} {
 		m.Path(path).Methods(http.MethodGet, http.MethodHead).Handler(s.route(path, h))
 	}
+	s.publishers(m)
 	if s.Metrics != nil && !s.MetricsElsewhere {
 		m.Path("/metrics").Methods(http.MethodGet, http.MethodHead).Handler(s.route("/metrics", s.metrics))
 	}

@@ -70,6 +70,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"soon dead":      "cluster: {beat: 10s, dead: 15s}\n",
 		"no beat":        "cluster: {beat: 0s}\n",
 		"negative rate":  "audit_rate: -1\n",
+		"small parts":    "part_memory: 8388607\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := loadConfig(sources{file: write(t, "c.yaml", text)}); err == nil {

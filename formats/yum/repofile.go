@@ -44,7 +44,6 @@ func (*Format) Call(w http.ResponseWriter, r *http.Request, op formats.Op, _ for
 	}
 	b.WriteString("gpgcheck=0\n")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
 	// An error here is the client's going away.
 	w.Write([]byte(b.String())) //nolint:errcheck // see above
 	return nil
