@@ -129,11 +129,26 @@ func (p *payload) decode(v any) error {
 	if err := dec.Decode(v); err != nil {
 		var kind *json.UnmarshalTypeError
 		if errors.As(err, &kind) {
-			return misshapen(kind.Field, "expected "+kind.Type.String())
+			return misshapen(fieldOf(kind), "expected "+kindOf(kind.Type))
 		}
 		return misshapen("body", err.Error())
 	}
 	return nil
+}
+
+// fieldOf is the path of a field as clients spell it, without the names of
+// embedded structs.
+func fieldOf(e *json.UnmarshalTypeError) string {
+	path := strings.Split(e.Field, ".")
+	return strings.Join(slices.DeleteFunc(path, func(s string) bool { return s != strings.ToLower(s) }), ".")
+}
+
+// kindOf is a type in the words of JSON; of numbers, only whole ones come here.
+func kindOf(t reflect.Type) string {
+	if t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
+		return "integer, in digits alone and not too large"
+	}
+	return t.String()
 }
 
 // maxTold is how many wrong fields one answer names.
