@@ -51,6 +51,9 @@ type Sample struct {
 	// Verbatim: a cache passes the upstream's documents on as they are, so that
 	// rules hold for files alone, and those of age in a group too.
 	Verbatim bool
+	// Undated: the documents name versions without their times, so that rules of
+	// age hold for files alone.
+	Undated bool
 	// Remove deletes version n. Optional.
 	Remove func(n int) string
 	// Empty: the documents are there, and name nothing, before anything is
