@@ -222,6 +222,7 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodGet, "lib/1.0.0", "manifest", read},
 		{http.MethodGet, "@corp/lib/-/lib-1.0.0.tgz", "tarball", read},
 		{http.MethodPut, "lib", "publish", write},
+		{http.MethodPut, ".lib", "bad name", write},
 		{http.MethodPut, "lib/-rev/1-x", "unpublish", remove},
 		{http.MethodDelete, "lib/-rev/1-x", "package", remove},
 		{http.MethodDelete, "lib/-/lib-1.0.0.tgz/-rev/1-x", "tarball", remove},

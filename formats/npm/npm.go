@@ -62,6 +62,7 @@ const (
 	labelNoKeys       = "no keys"
 	labelAttestations = "attestations"
 	labelComponent    = "component"
+	labelBadName      = "bad name"
 	labelNone         = "none"
 )
 
@@ -85,7 +86,7 @@ func (*Format) Route(req formats.Req) (formats.Op, bool) {
 	}
 	name, rest, ok := splitName(req.Path)
 	if !ok {
-		return formats.Op{}, false
+		return routeBadName(req, rest)
 	}
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:
@@ -108,6 +109,11 @@ func splitName(p string) (name, rest string, ok bool) {
 		name += "/" + base
 	}
 	return name, rest, goodName(name)
+}
+
+// routeBadName takes a publish of what no package can be called, to say so.
+func routeBadName(req formats.Req, rest string) (formats.Op, bool) {
+	return formats.Op{Kind: formats.Write, Label: labelBadName, Path: req.Path}, req.Method == http.MethodPut && req.Path != "" && rest == "" && !req.Slash
 }
 
 func routeRead(req formats.Req, name, rest string) (formats.Op, bool) {
@@ -233,6 +239,8 @@ func (*Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx
 		return unpublish(ctx, op, up, tx)
 	case op.Label == labelComponent:
 		return component(ctx, up, tx)
+	case op.Label == labelBadName:
+		return bad("%q is no name of a package", op.Path)
 	}
 	s, err := readSubmission(ctx, up, tx)
 	switch {

@@ -87,11 +87,14 @@ func TestPublishRefused(t *testing.T) {
 			t.Errorf("%s: stored %q", what, keys)
 		}
 	}
-	for _, name := range []string{"Lib", ".lib", "_lib", "a/b/c", "@corp", "-"} {
+	for _, name := range []string{"Lib", ".lib", "_lib", "@corp", "-", "lébel", "__proto__", "node_modules", "favicon.ico", "a b", strings.Repeat("x", 215)} {
 		s := formattest.NewStore(t, format())
-		if err := publish(t, s, name, "1.0.0", ""); err == nil {
-			t.Errorf("%q was published", name)
+		if err := publish(t, s, name, "1.0.0", ""); !errors.Is(err, formats.ErrBadRequest) {
+			t.Errorf("%q: %v", name, err)
 		}
+	}
+	if err := publish(t, formattest.NewStore(t, format()), "a/b/c", "1.0.0", ""); err == nil {
+		t.Error("a/b/c was published")
 	}
 }
 
