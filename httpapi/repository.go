@@ -213,6 +213,7 @@ func (a *artifact) read(op formats.Op) error {
 	if sub, ok := formats.Substitute(a.handle.Format, op, err); ok {
 		// What stands in needs nothing but reading, which was authorised.
 		if sub.Kind == formats.Call {
+			a.uncached()
 			if callErr := a.handle.Call(a.w, a.r, sub); !errors.Is(callErr, formats.ErrNotFound) {
 				return callErr
 			}

@@ -16,6 +16,7 @@ import (
 	"granary/digest"
 	"granary/formats"
 	"granary/kv"
+	"granary/repo/compress"
 )
 
 // publication is what was rendered together from the records of a scope, as
@@ -74,6 +75,7 @@ type publications struct {
 	service *Service
 	hot     *otter.Cache[kv.Key, *publication]
 	bytes   *otter.Cache[blob.ID, []byte] // of documents that are blobs
+	packed  *compress.Cache               // of documents' compressed forms
 	making  singleflight.Group
 	checks  *checks
 }
@@ -98,7 +100,11 @@ func newPublications(s *Service) (*publications, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of documents' bytes: %w", err)
 	}
-	return &publications{service: s, hot: hot, bytes: read, checks: newChecks(s)}, nil
+	packed, err := compress.New(s.CacheBytes / 2)
+	if err != nil {
+		return nil, err
+	}
+	return &publications{service: s, hot: hot, bytes: read, packed: packed, checks: newChecks(s)}, nil
 }
 
 // document returns a document of the scope's current publication. The stamp is

@@ -35,7 +35,6 @@ func (*Format) Call(w http.ResponseWriter, r *http.Request, op formats.Op, _ for
 		return err
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
 	// An error here is the client's going away.
 	w.Write([]byte(text)) //nolint:errcheck // see above
 	return nil

@@ -197,11 +197,7 @@ func (a *api) moveRepository(ctx context.Context, x *exchange.Exchange, in *name
 	if err != nil {
 		return nil, err
 	}
-	// What is uploaded from now on lies there at once.
-	if _, err := a.Registry.SetStore(ctx, c.ID, store); err != nil {
-		return nil, err
-	}
-	return a.begin(ctx, x, jobs.MoveKind, jobs.MoveParams{Repo: c.Name, Store: body.Store, RepoID: c.ID})
+	return a.begin(ctx, x, jobs.MoveKind, jobs.MoveParams{Repo: c.Name, Store: body.Store, RepoID: c.ID, StoreID: store})
 }
 
 // promote needs reading here and writing there.
