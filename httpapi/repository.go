@@ -23,6 +23,9 @@ func (s *server) repository(w http.ResponseWriter, r *http.Request) {
 	x.Route = artifactRoute
 	a := artifact{s: s, x: x, w: w, r: r}
 	if err := a.answer(); err != nil {
+		if errors.Is(err, formats.ErrNotAllowed) {
+			w.Header().Set("Allow", "GET, HEAD") // what every type of repository takes
+		}
 		s.fail(w, r, err, a.format())
 	}
 }

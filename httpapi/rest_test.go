@@ -286,3 +286,26 @@ func TestListenIsTheServers(t *testing.T) {
 	r.json("admin", "PUT", path, `{"listen":null}`).status(200)
 	r.json("admin", "PUT", "/api/v1/repositories/other", `{"listen":"5000"}`).status(200)
 }
+
+// TestWholeNumbers: numbers that JSON has and the field can't hold are told by
+// the field's name as clients spell it.
+func TestWholeNumbers(t *testing.T) {
+	r := newRig(t)
+	for _, n := range []string{"1e3", "3.0", "99999999999999999999"} {
+		r.json("admin", "POST", "/api/v1/repositories", `{"name":"n","repo_type":"hosted","format":"raw","quota_bytes":`+n+`}`).
+			fails(422, "BAD_REQUEST", "").is(`{"error":{"code":"BAD_REQUEST","message":"quota_bytes: expected integer, in digits alone and not too large"}}` + "\n")
+		r.json("admin", "PUT", "/api/v1/settings", `{"rate_limit":{"burst_size":`+n+`}}`).fails(422, "BAD_REQUEST", "rate_limit.burst_size: expected integer")
+	}
+}
+
+// TestLongPrefix: a directory has the limit of a path.
+func TestLongPrefix(t *testing.T) {
+	r := newRig(t)
+	r.Create("files", config.Hosted, "raw", nil)
+	for prefix, want := range map[string]int{strings.Repeat("d/", 450): 200, strings.Repeat("d/", 451): 400} {
+		a := r.do("admin", "GET", "/api/v1/repositories/files/artifacts?prefix="+prefix, nil).status(want)
+		if want == 400 {
+			a.fails(400, "BAD_REQUEST", "prefix: has 901 bytes, at most 900 are allowed")
+		}
+	}
+}

@@ -20,10 +20,11 @@ const (
 	// LeastMemory is that of one ordinary part, in bytes.
 	LeastMemory = segment
 	// DefaultMemory is for parts under way, in bytes.
-	DefaultMemory = 32 << 20
+	DefaultMemory = 24 << 20
 	// patience is how long the first who waits puts up with nothing being given
-	// back: then those who have the memory wait themselves, for clients that are
-	// slow or for bytes that are behind his, and he goes on without.
+	// back, and nothing being on its way to a bucket: then those who have the
+	// memory wait themselves, for clients that are slow or for bytes that are
+	// behind his, and he goes on without.
 	patience = 5 * time.Second
 )
 
@@ -45,6 +46,7 @@ type Memory struct {
 	queue *list.List       // of *waiter, the first has waited longest
 	free  []*buffer.Buffer // segments for the next parts
 	users int              // writers that have not ended
+	aloft int              // parts on their way, which end by themselves
 
 	collected atomic.Int64 // Unix ns when garbage was last collected for who waits
 }
@@ -84,6 +86,19 @@ func (m *Memory) end() {
 	m.free = nil
 }
 
+// sending says that a part is on its way; landed, that it is no more.
+func (m *Memory) sending() (landed func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.aloft++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.aloft--
+		m.moved = time.Now()
+	}
+}
+
 // take takes n bytes; patient: when there are as many, or at last without.
 func (m *Memory) take(ctx context.Context, n int64, patient bool) error {
 	n = min(n, m.total)
@@ -114,13 +129,13 @@ func (m *Memory) take(ctx context.Context, n int64, patient bool) error {
 	}
 }
 
-// collect collects garbage, at most once a second. A rush of uploads leaves
+// collect collects garbage, at most five times a second. A rush of uploads leaves
 // buffers in pools that nobody needs once all are long ones that wait; and a
 // heap of few long buffers doubles before the collector runs by itself, which is
 // as much again as may be used. It takes some milliseconds of who waits anyway.
 func (m *Memory) collect() {
 	last, now := m.collected.Load(), time.Now().UnixNano()
-	if now-last > int64(time.Second) && m.collected.CompareAndSwap(last, now) {
+	if now-last > int64(time.Second/5) && m.collected.CompareAndSwap(last, now) {
 		runtime.GC()
 	}
 }
@@ -151,7 +166,7 @@ func (m *Memory) hurry(place *list.Element, w *waiter) time.Duration {
 	if left := patience - now.Sub(since); left > 0 {
 		return left
 	}
-	if m.queue.Front() == place {
+	if m.queue.Front() == place && m.aloft == 0 {
 		m.moved = now
 		m.left -= w.n
 		m.queue.Remove(place)

@@ -109,6 +109,29 @@ func TestMemoryHeldForever(t *testing.T) {
 	})
 }
 
+// While a part is on its way nobody goes on without: it ends by itself.
+func TestMemoryOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(8 * mib)
+		taking(t, m, 8*mib)()
+		landed := m.sending()
+		next := taking(t, m, 8*mib)
+		time.Sleep(10 * patience)
+		if next() {
+			t.Error("it went on without")
+		}
+		landed()
+		time.Sleep(patience - time.Millisecond)
+		if next() {
+			t.Error("it went on without, too early")
+		}
+		time.Sleep(patience + 2*time.Millisecond)
+		if !next() {
+			t.Error("it still waits")
+		}
+	})
+}
+
 // While memory comes back nobody goes on without.
 func TestMemoryComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

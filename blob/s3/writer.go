@@ -175,10 +175,12 @@ func (w *writer) reserve(n int64) error {
 
 func (w *writer) sendPart(p *part, number int) {
 	n := p.n
+	landed := w.s.memory.sending()
 	out, err := w.s.client.UploadPart(w.partCtx, &s3.UploadPartInput{
 		Bucket: &w.s.cfg.Bucket, Key: aws.String(w.s.key(w.id)), UploadId: &w.upload,
 		PartNumber: aws.Int32(int32(number)), ContentLength: &n, Body: p, //nolint:gosec // at most 10,000
 	})
+	landed()
 	p.release()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -217,6 +219,7 @@ func (w *writer) commit(ctx context.Context) error {
 		return err
 	}
 	if w.upload == "" {
+		defer w.s.memory.sending()()
 		return w.s.settle(ctx, w.id, w.nonce, w.s.put(ctx, w.id, w.nonce, w.cur, w.cur.n))
 	}
 	if err := w.sendLast(ctx); err != nil {

@@ -161,9 +161,9 @@ func (a *api) bulkDelete(ctx context.Context, x *exchange.Exchange, in *named) (
 	if err := a.body(x, &body); err != nil {
 		return nil, err
 	}
-	dir, _, err := requestpath.Clean(body.Prefix)
+	dir, err := directory(body.Prefix)
 	if err != nil {
-		return nil, invalid("prefix", "%v", err)
+		return nil, err
 	}
 	if err := x.AuthoriseAt(formats.VerbDelete, name, dir, true); err != nil {
 		return nil, err
