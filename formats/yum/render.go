@@ -11,14 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"granary/formats"
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "yum2" }
+func (*Format) Renderer() string { return "yum3" }
 
 // Render writes all metadata of a root, or what only the keys are needed for.
 func (f *Format) Render(ctx context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
@@ -313,5 +312,5 @@ func (m *metadata) compressor(w io.Writer) (io.WriteCloser, error) {
 	if m.pub.Settings().Zstd {
 		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	}
-	return gzip.NewWriter(w), nil
+	return m.pub.Compressor(w, ".gz")
 }
