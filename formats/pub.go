@@ -20,6 +20,10 @@ type Pub interface {
 	// path, of which others are made: its digests are listed, its bytes
 	// compressed or signed. It is read before Render returns.
 	Document(path string) (Document, error)
+	// Compressor compresses what is written to it into form, ".gz" or ".xz", and
+	// writes that to w. Close ends it and leaves w open. What is mostly the same
+	// as what was compressed before costs little.
+	Compressor(w io.Writer, form string) (io.WriteCloser, error)
 	// Link serves the bytes of the document created at path under another
 	// path too, which is named by a digest.
 	Link(path, other string) error

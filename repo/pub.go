@@ -2,12 +2,13 @@ package repo
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"granary/blob"
 	"granary/digest"
@@ -24,7 +25,7 @@ const (
 	gzipFrom = 1 << 10
 )
 
-// pubWriter is formats.Pub: each document streams into the store while it is
+// pubWriter is formats.Pub: each document is stored while the next one is
 // rendered, and nothing is visible before the publication's record is.
 type pubWriter struct {
 	ctx     context.Context //nolint:containedctx // one rendering
@@ -33,10 +34,14 @@ type pubWriter struct {
 	pub     publication
 	inlined int
 	urls    bool
-	held    []refs.Held
+	held    []refs.Held // once all is stored
 	current *pubFile
 	signer  formats.Signer // nil: the repository has no keys
 	scratch []*scratch
+
+	places  map[string]*place // of what is not inline, by BLAKE3
+	storing errgroup.Group    // of places
+	reading *place            // what was opened last, nil for none
 }
 
 // pubFile is the document being written.
@@ -51,7 +56,9 @@ type pubFile struct {
 var _ formats.Pub = (*pubWriter)(nil)
 
 func newPub(ctx context.Context, s *Service, r *repository, signer formats.Signer) *pubWriter {
-	return &pubWriter{ctx: ctx, service: s, repo: r, pub: publication{Store: r.Store}, signer: signer}
+	w := &pubWriter{ctx: ctx, service: s, repo: r, pub: publication{Store: r.Store}, signer: signer, places: map[string]*place{}}
+	w.storing.SetLimit(storedAtOnce)
+	return w
 }
 
 func (w *pubWriter) URL(path string) string {
@@ -139,7 +146,17 @@ func (r rendered) Size() int64       { return r.file.Size }
 func (r rendered) Sums() digest.Sums { return r.file.Sums }
 
 func (r rendered) Open() (io.ReadCloser, error) {
-	return r.w.service.pubs.bytesOf(&r.w.pub, r.file).Open(r.w.ctx, 0, -1)
+	at := r.w.places[string(r.file.Sums.BLAKE3)]
+	if at == nil {
+		return io.NopCloser(bytes.NewReader(r.file.Inline)), nil
+	}
+	return r.w.open(at, r.file)
+}
+
+// Compressor compresses in pieces, of which those that this node made lately
+// are taken from memory.
+func (w *pubWriter) Compressor(to io.Writer, form string) (io.WriteCloser, error) {
+	return w.service.pubs.packed.Writer(to, form)
 }
 
 // endCurrent waits until the document has arrived and gives its bytes a place.
@@ -154,37 +171,35 @@ func (w *pubWriter) endCurrent(ctx context.Context) error {
 	if f.err != nil {
 		return fmt.Errorf("store document %s: %w", f.path, f.err)
 	}
-	doc, err := w.keep(ctx, f.received)
+	packed, ok, err := w.compressed(f.received)
 	if err != nil {
-		return fmt.Errorf("store document %s: %w", f.path, err)
+		w.service.discard(ctx, f.received)
+		return fmt.Errorf("compress document %s: %w", f.path, err)
 	}
+	doc := w.keep(ctx, f.received, ok)
 	doc.Path, doc.Type = f.path, f.typ
-	if packed, ok := compressed(f.received); ok {
+	if ok {
 		if doc.Gzip, err = w.keepBytes(ctx, packed); err != nil {
 			return fmt.Errorf("store document %s: %w", f.path, err)
 		}
 	}
 	w.pub.Files = append(w.pub.Files, *doc)
-	w.service.discard(ctx, f.received)
 	return nil
 }
 
 // keep puts small documents into the publication's record and others into the
-// store.
-func (w *pubWriter) keep(ctx context.Context, rc *blob.Received) (*published, error) {
+// store, whose name for them is known when [pubWriter.finish] has returned. again:
+// they will be read. The bytes are discarded when nobody needs them any more.
+func (w *pubWriter) keep(ctx context.Context, rc *blob.Received, again bool) *published {
 	doc := &published{Size: rc.Size(), Sums: rc.Sums()}
 	if b, ok := rc.Inline(); ok && w.inlined+len(b) <= pubInline {
 		w.inlined += len(b)
 		doc.Inline = bytes.Clone(b)
-		return doc, nil
+		w.service.discard(ctx, rc)
+		return doc
 	}
-	held, err := w.service.hold(ctx, w.repo.Store, rc)
-	if err != nil {
-		return nil, err
-	}
-	w.held = append(w.held, held)
-	doc.Blob = held.Blob
-	return doc, nil
+	w.put(ctx, rc, again)
+	return doc
 }
 
 func (w *pubWriter) keepBytes(ctx context.Context, b []byte) (*published, error) {
@@ -196,31 +211,41 @@ func (w *pubWriter) keepBytes(ctx context.Context, b []byte) (*published, error)
 	if err != nil {
 		return nil, err
 	}
-	defer w.service.discard(ctx, rc)
-	return w.keep(ctx, rc)
+	return w.keep(ctx, rc, false), nil
 }
 
 // compressed returns the gzip form of a document that fits into memory, if it
 // is worth its bytes. A document with stand-ins has none that could be kept.
-func compressed(rc *blob.Received) ([]byte, bool) {
+func (w *pubWriter) compressed(rc *blob.Received) ([]byte, bool, error) {
 	b, ok := rc.Bytes()
-	if !ok || len(b) < gzipFrom || bytes.Contains(b, []byte(standIn)) || bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
-		return nil, false
+	if !ok || len(b) < gzipFrom || bytes.Contains(b, []byte(standIn)) || incompressible(b) {
+		return nil, false, nil
 	}
 	var buf bytes.Buffer
-	z := gzip.NewWriter(&buf)
+	z, err := w.Compressor(&buf, ".gz")
+	if err != nil {
+		return nil, false, err
+	}
 	if _, err := z.Write(b); err != nil {
-		return nil, false
+		return nil, false, err
 	}
 	if err := z.Close(); err != nil {
-		return nil, false
+		return nil, false, err
 	}
-	return buf.Bytes(), buf.Len() < len(b)*9/10
+	return buf.Bytes(), buf.Len() < len(b)*9/10, nil
+}
+
+// incompressible tells whether bytes are gzip or xz.
+func incompressible(b []byte) bool {
+	return bytes.HasPrefix(b, []byte{0x1f, 0x8b}) || bytes.HasPrefix(b, []byte("\xfd7zXZ\x00"))
 }
 
 // finish ends the last document.
 func (w *pubWriter) finish(ctx context.Context) (*publication, error) {
 	if err := w.endCurrent(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.stored(); err != nil {
 		return nil, err
 	}
 	for i := range w.pub.Files {
@@ -256,8 +281,11 @@ func (w *pubWriter) made(item kv.Item) bool {
 
 var errAbandoned = errors.New("rendering was given up")
 
-// abort drops a document that was begun and not finished, and the scratch.
+// abort drops a document that was begun and not finished, the scratch, and what
+// memory is still held. Nothing is being stored when it returns.
 func (w *pubWriter) abort(ctx context.Context) {
+	w.storing.Wait() //nolint:errcheck // finish has told, if it was called
+	w.read(ctx, nil)
 	for _, s := range w.scratch {
 		s.drop(ctx)
 	}

@@ -16,6 +16,7 @@ import (
 	"granary/digest"
 	"granary/formats"
 	"granary/kv"
+	"granary/repo/compress"
 )
 
 // publication is what was rendered together from the records of a scope, as
@@ -28,7 +29,8 @@ type publication struct {
 	Files    []published `cbor:"4,keyasint,omitempty"`
 	Inputs   []byte      `cbor:"5,keyasint,omitempty"` // fingerprint of those records
 
-	read time.Time // when this node read or wrote it
+	read   time.Time // when this node read or wrote it
+	partly bool      // lacks a member of its group; never stored
 }
 
 // published is one document of a publication.
@@ -74,6 +76,7 @@ type publications struct {
 	service *Service
 	hot     *otter.Cache[kv.Key, *publication]
 	bytes   *otter.Cache[blob.ID, []byte] // of documents that are blobs
+	packed  *compress.Cache               // of documents' compressed forms
 	making  singleflight.Group
 	checks  *checks
 }
@@ -98,7 +101,11 @@ func newPublications(s *Service) (*publications, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the cache of documents' bytes: %w", err)
 	}
-	return &publications{service: s, hot: hot, bytes: read, checks: newChecks(s)}, nil
+	packed, err := compress.New(s.CacheBytes / 2)
+	if err != nil {
+		return nil, err
+	}
+	return &publications{service: s, hot: hot, bytes: read, packed: packed, checks: newChecks(s)}, nil
 }
 
 // document returns a document of the scope's current publication. The stamp is
@@ -140,7 +147,7 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 		}
 		return p.get(ctx, r, v, op.Scope, key, signer)
 	}
-	if f == nil && !op.Sum.IsZero() {
+	if f == nil && (!op.Sum.IsZero() || op.Kept) {
 		pub, f, err = p.earlier(ctx, r, op)
 		again = nil
 	}
@@ -155,6 +162,9 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 	}
 	c := p.content(pub, f, again)
 	c.Fixed = op.Fixed
+	if pub.partly {
+		c.Warning = partly
+	}
 	if op.Type != "" {
 		c.Type = op.Type
 	}
@@ -278,6 +288,8 @@ func (p *publications) render(ctx context.Context, r *repository, v view, scope 
 	}
 	pub.Made, pub.Records, pub.Inputs = p.service.Now().UnixNano(), count, inputs.sum()
 	if !keeps(v) {
+		g, ok := v.(*group)
+		pub.partly = ok && g.partial.Load()
 		return pub, nil
 	}
 	table := kv.Table[publication]{Store: p.service.KV}

@@ -141,13 +141,15 @@ type sources struct {
 
 // loadConfig reads all sources and refuses keys that it does not know.
 func loadConfig(s sources) (Config, error) {
-	k := koanf.New(".")
-	if err := k.Load(structs.Provider(defaults(), "koanf"), nil); err != nil {
-		return Config{}, fmt.Errorf("default configuration: %w", err)
+	k, known, err := defaultKeys()
+	if err != nil {
+		return Config{}, err
 	}
-	known := k.Keys()
 	environ := fromEnvironment(known, s.environ)
 	if err := loadFile(k, s, environ); err != nil {
+		return Config{}, err
+	}
+	if err := errors.Join(unflatten(k, known), refuseUnknown(k, known)); err != nil {
 		return Config{}, err
 	}
 	if err := k.Load(environ, nil); err != nil {
@@ -157,14 +159,23 @@ func loadConfig(s sources) (Config, error) {
 		return Config{}, fmt.Errorf("flags: %w", err)
 	}
 	var c Config
-	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+	err = k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(",")),
 	}})
 	if err != nil {
-		return Config{}, fmt.Errorf("configuration: %w", err)
+		return Config{}, undecoded(err)
 	}
 	return c, c.check()
+}
+
+// defaultKeys has every key.
+func defaultKeys() (k *koanf.Koanf, known []string, err error) {
+	k = koanf.New(".")
+	if err := k.Load(structs.Provider(defaults(), "koanf"), nil); err != nil {
+		return nil, nil, fmt.Errorf("default configuration: %w", err)
+	}
+	return k, k.Keys(), nil
 }
 
 // loadFile reads the file that was named, else the one beside the data.
@@ -192,7 +203,7 @@ func loadFile(k *koanf.Koanf, s sources, environ *env.Env) error {
 func fromEnvironment(known, environ []string) *env.Env {
 	byName := map[string]string{}
 	for _, key := range known {
-		byName["GRANARY_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = key
+		byName["GRANARY_"+strings.ToUpper(flat(key))] = key
 	}
 	return env.Provider(".", env.Opt{
 		Prefix:      "GRANARY_",

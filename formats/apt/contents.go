@@ -2,6 +2,7 @@ package apt
 
 import (
 	"bufio"
+	"io"
 	"maps"
 	"slices"
 )
@@ -78,19 +79,16 @@ func (d *distribution) writeContents() error {
 				of = append(of, c.archs[a])
 			}
 		}
-		if err := d.writeContentsOf(arch, of); err != nil {
+		path := d.component + "/Contents-" + arch + ".gz"
+		if err := d.pack(path, ".gz", func(w io.Writer) error { return writeOwners(w, of) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *distribution) writeContentsOf(arch string, of []*owners) error {
-	path := d.component + "/Contents-" + arch
-	out, err := d.pub.Create(path, typeText, algorithms...)
-	if err != nil {
-		return err
-	}
+// writeOwners writes a line for each file: its name and the packages that have it.
+func writeOwners(out io.Writer, of []*owners) error {
 	w := bufio.NewWriter(out)
 	var files []string
 	for _, o := range of {
@@ -111,8 +109,5 @@ func (d *distribution) writeContentsOf(arch string, of []*owners) error {
 		}
 		w.WriteString("\n") //nolint:errcheck // likewise
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return d.compress(path, false)
+	return w.Flush()
 }

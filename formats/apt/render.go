@@ -10,9 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 
 	"granary/digest"
 	"granary/formats"
@@ -202,7 +200,7 @@ func (d *distribution) end() error {
 	if d.arch != archSource && !slices.Contains(d.archs, d.arch) {
 		d.archs = append(d.archs, d.arch)
 	}
-	return d.compress(index(d.component, d.arch), true)
+	return d.compress(index(d.component, d.arch))
 }
 
 // endComponent adds an index for each architecture that the repository is set
@@ -258,41 +256,47 @@ func (d *distribution) finish() error {
 const xzMost = 8 << 20
 
 // compress makes the compressed forms of a document and links all forms under
-// their digests. plain: the document itself is listed in Release.
-func (d *distribution) compress(path string, plain bool) error {
+// their digests.
+func (d *distribution) compress(path string) error {
 	doc, err := d.pub.Document(path)
 	if err != nil {
 		return err
 	}
-	if plain {
-		if err := d.publish(path, doc); err != nil {
+	if err := d.publish(path, doc); err != nil {
+		return err
+	}
+	for _, form := range []string{".gz", ".xz"} {
+		if form == ".xz" && doc.Size() > xzMost {
+			continue
+		}
+		if err := d.pack(path+form, form, func(w io.Writer) error { return copyOf(w, doc) }); err != nil {
 			return err
 		}
 	}
-	if err := d.pack(path+".gz", doc, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }); err != nil {
-		return err
-	}
-	if doc.Size() > xzMost {
-		return nil
-	}
-	return d.pack(path+".xz", doc, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) })
+	return nil
 }
 
-func (d *distribution) pack(path string, doc formats.Document, compressor func(io.Writer) (io.WriteCloser, error)) error {
+func copyOf(w io.Writer, doc formats.Document) error {
 	r, err := doc.Open()
 	if err != nil {
 		return err
 	}
 	defer r.Close() //nolint:errcheck // only read
+	_, err = io.Copy(w, r)
+	return err
+}
+
+// pack makes a document of what write writes, compressed.
+func (d *distribution) pack(path, form string, write func(io.Writer) error) error {
 	w, err := d.pub.Create(path, typeOctets, algorithms...)
 	if err != nil {
 		return err
 	}
-	z, err := compressor(w)
+	z, err := d.pub.Compressor(w, form)
 	if err != nil {
 		return fmt.Errorf("compress %s: %w", path, err)
 	}
-	if _, err := io.Copy(z, r); err != nil {
+	if err := write(z); err != nil {
 		return err
 	}
 	if err := z.Close(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"granary/digest"
 	"granary/formats"
+	"granary/repo/compress"
 )
 
 // Base is what the URLs of a [Pub] begin with.
@@ -83,6 +84,15 @@ func (p *Pub) Link(path, other string) error {
 	}
 	p.Docs[other] = d
 	return nil
+}
+
+// Compressor compresses as a repository does, without a memory.
+func (p *Pub) Compressor(w io.Writer, form string) (io.WriteCloser, error) {
+	c, err := compress.New(1)
+	if err != nil {
+		return nil, err
+	}
+	return c.Writer(w, form)
 }
 
 // Scratch begins bytes in memory.

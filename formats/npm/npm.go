@@ -26,6 +26,7 @@ var (
 	_ formats.Promiser    = (*Format)(nil)
 	_ formats.Accepter    = (*Format)(nil)
 	_ formats.Failer      = (*Format)(nil)
+	_ formats.Speaker     = (*Format)(nil)
 	_ formats.Answerer    = (*Format)(nil)
 	_ formats.Caller      = (*Format)(nil)
 	_ formats.Substituter = (*Format)(nil)
@@ -191,6 +192,16 @@ func (*Format) Fail(w http.ResponseWriter, _ *http.Request, status int, message 
 	}
 	w.Write(body) //nolint:errcheck // the client went away: the status has been sent
 	return true
+}
+
+// Speaks knows clients by the name that they give themselves.
+func (*Format) Speaks(r *http.Request) bool {
+	name, _, _ := strings.Cut(r.UserAgent(), "/")
+	switch name {
+	case "npm", "pnpm", "yarn", "Bun":
+		return true
+	}
+	return false
 }
 
 // Answer tells that a write is done.

@@ -302,6 +302,19 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+func TestSpeaks(t *testing.T) {
+	for agent, want := range map[string]bool{
+		"npm/11.19.1 node/v20.20.2 linux x64": true, "pnpm/9.8.0 npm/? node/v20.20.2 linux x64": true, "yarn/1.22.22 npm/? node/v20.20.2 linux x64": true,
+		"Bun/1.2.0": true, "curl/8.0": false, "": false, "npmx/1": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/repository/r/lib", nil)
+		r.Header.Set("User-Agent", agent)
+		if got := format().Speaks(r); got != want {
+			t.Errorf("%q: %v", agent, got)
+		}
+	}
+}
+
 func FuzzRoute(f *testing.F) {
 	for _, p := range []string{"lib", "@a/b/-/b-1.0.0.tgz", "-/package/@a/b/dist-tags/x", "-/npm/v1/attestations/lib@1.0.0", "lib/-rev/1", "-/user/org.couchdb.user:x"} {
 		for _, method := range []string{"GET", "PUT", "DELETE", "POST"} {
