@@ -265,6 +265,9 @@ type Content struct {
 	// Presign, if set, returns a URL at which the blob store itself answers a
 	// GET for a while; ok is false where it can't.
 	Presign func(ctx context.Context, contentType string) (url string, ok bool, err error)
+	// Lost, if set, tells whether the bytes are known to be missing or wrong. It is
+	// for who answers without opening them, where bytes have been lost at all.
+	Lost func(ctx context.Context) (bool, error)
 	// Warning, if set, is told to the client: "110 - \"stale\"", for instance.
 	Warning string
 }

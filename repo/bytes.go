@@ -66,6 +66,20 @@ func (s *Service) opener(storeID string, id blob.ID, sums digest.Sums) func(cont
 				s.Log.ErrorContext(ctx, "mark lost content", "blob", now, "error", err)
 			}
 		}
+		s.suspect(ctx, storeID)
 		return nil, fmt.Errorf("%w: blob %s", formats.ErrCorrupt, id)
 	}
+}
+
+// suspect says of a store that bytes of it are lost, so that who is about to
+// upload them hears that they are not there.
+func (s *Service) suspect(ctx context.Context, storeID string) {
+	if c, ok := s.Registry.StoreByID(storeID); !ok || !c.Suspect.IsZero() {
+		return
+	}
+	s.background(ctx, func(ctx context.Context) {
+		if err := s.Registry.SuspectStore(ctx, storeID); err != nil {
+			s.Log.ErrorContext(ctx, "suspect a store", "store", storeID, "error", err)
+		}
+	})
 }

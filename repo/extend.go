@@ -183,6 +183,9 @@ func (s *session) hash(ctx context.Context, store blob.Store, own *assembled, wa
 // dropWhole gives up the blob that an upload did not become.
 func (s *Service) dropWhole(ctx context.Context, w sessions.Whole) error {
 	store, err := s.Store(ctx, w.Store)
+	if errors.Is(err, formats.ErrNotFound) {
+		return nil // the store is gone, with all that was in it
+	}
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,15 @@ func (h *hosted) content(op formats.Op, rec record.Record) *formats.Content {
 	c.Open = func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
 		return h.openBlob(ctx, op, rec, offset, n)
 	}
+	if s, ok := h.service.Registry.StoreByID(rec.Store); ok && !s.Suspect.IsZero() {
+		c.Lost = func(ctx context.Context) (bool, error) {
+			_, err := h.service.present(ctx, rec.Store, rec.Blob, rec.Sums)
+			if errors.Is(err, formats.ErrCorrupt) {
+				return true, nil
+			}
+			return false, err
+		}
+	}
 	if h.repo.PresignedRedirects {
 		c.Presign = h.presigner(rec)
 	}

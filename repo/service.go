@@ -29,6 +29,8 @@ type Registry interface {
 	Stored(ctx context.Context, id string) (*config.Repository, error)
 	StoreByID(id string) (*config.Store, bool)
 	Settings() *config.Settings
+	// SuspectStore says that bytes of a store are lost.
+	SuspectStore(ctx context.Context, id string) error
 	// What follows keeps the keys that repositories sign with; see
 	// [config.Registry].
 	Signing(ctx context.Context, repositoryID string) (*config.Signing, error)

@@ -278,11 +278,26 @@ func (q *request) read(h *repo.Handle, op formats.Op) error {
 	if err != nil {
 		return err
 	}
+	if c.Lost != nil && q.r.Method == http.MethodHead {
+		// Who is about to push asks so, and would send nothing.
+		lost, err := c.Lost(q.r.Context())
+		if err == nil && lost {
+			err = fmt.Errorf("%s: its bytes are lost: %w", op.Key(), formats.ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	name := op.Name
 	if !op.Fixed && len(c.Sums.SHA256) > 0 {
 		name = "sha256:" + c.Sums.Hex(digest.SHA256)
 	}
 	q.w.Header()["Docker-Content-Digest"] = []string{name}
+	if q.r.Method == http.MethodGet && op.Type == "" {
+		if c, err = verified(q.r.Context(), c); err != nil {
+			return err
+		}
+	}
 	if c.Presign != nil && op.Fixed && op.Type != "" && q.r.Method == http.MethodGet {
 		url, ok, err := c.Presign(q.r.Context(), op.Type)
 		if err != nil {
