@@ -10,17 +10,17 @@ import (
 	"granary/kv"
 )
 
-// companionsOf are the documents that go with the entry document of a scope.
-func companionsOf(f formats.Verbatim, scope string) []string {
+// companionsOf are the documents that go with another one of a scope.
+func companionsOf(f formats.Verbatim, scope string) (of string, paths []string) {
 	if x, ok := f.(formats.Companion); ok {
 		return x.Companions(scope)
 	}
-	return nil
+	return "", nil
 }
 
-// accompanied passes on an entry document and has its companions ready, so that
-// a client which asks for them next gets those of this very document. An entry
-// document that is due is waited for, since what was served meanwhile would be
+// accompanied passes on a document and has its companions ready, so that a
+// client which asks for them next gets those of this very document. One that is
+// due is waited for, since what was served meanwhile would be
 // without its companions a moment later.
 func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, companions []string) (*formats.Content, error) {
 	d, err := c.confirmed(ctx, op.Scope, path)
@@ -39,13 +39,12 @@ func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, com
 	return c.documentContent(op, path, d), nil
 }
 
-// companion passes one on, that of the entry document in force.
-func (c *cache) companion(ctx context.Context, op formats.Op, path string) (*formats.Content, error) {
-	entry := c.repo.index.Entry(op.Scope)
-	d, _, err := c.service.documentTable().Get(ctx, c.repo.space.Document(op.Scope, entry), kv.Consistent)
+// companion passes one on, that of the document in force at the path of.
+func (c *cache) companion(ctx context.Context, op formats.Op, path, of string) (*formats.Content, error) {
+	d, _, err := c.service.documentTable().Get(ctx, c.repo.space.Document(op.Scope, of), kv.Consistent)
 	force := &d
 	if errors.Is(err, kv.ErrNotFound) || err == nil && d.missing() {
-		force, err = c.confirmed(ctx, op.Scope, entry)
+		force, err = c.confirmed(ctx, op.Scope, of)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("document that %s goes with: %w", path, err)
@@ -60,16 +59,16 @@ func (c *cache) companion(ctx context.Context, op formats.Op, path string) (*for
 	return c.documentContent(op, path, found), nil
 }
 
-// companionOf returns a companion that was fetched since the entry document has
-// been known, or fetches it now.
-func (c *cache) companionOf(ctx context.Context, scope, path string, entry *document) (*document, error) {
+// companionOf returns a companion that was fetched since the document that it
+// goes with has been known, or fetches it now.
+func (c *cache) companionOf(ctx context.Context, scope, path string, with *document) (*document, error) {
 	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
 		return c.renewed(ctx, scope, path, nil, "", digest.Sums{})
 	case err != nil:
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
-	case d.Checked >= entry.since():
+	case d.Checked >= with.since():
 		return d.result(path)
 	}
 	return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
