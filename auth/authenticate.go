@@ -30,8 +30,11 @@ func (s *Service) AuthenticateFor(ctx context.Context, r *http.Request, audience
 	}
 	switch c.method {
 	case Basic:
-		if isAPIToken(c.secret) {
+		switch {
+		case isAPIToken(c.secret):
 			return s.byAPIToken(c.secret, peer)
+		case isSession(c.secret):
+			return s.bearer(ctx, c.secret, peer, audience)
 		}
 		u, err := s.verify(ctx, peer, c.name, c.secret)
 		if err != nil {

@@ -3,11 +3,13 @@ package auth
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -36,6 +38,21 @@ type claims struct {
 	Access []Scope `json:"access,omitempty"`
 
 	audience string // that is asked for, "" for none
+}
+
+// isSession tells what has the form of a session's token, and of no password
+// that somebody would have: clients that know a name and a password only send
+// it as the password, with any name.
+func isSession(s Secret) bool {
+	header, rest, ok := strings.Cut(string(s), ".")
+	if !ok || strings.Count(rest, ".") != 1 {
+		return false
+	}
+	b, err := base64.RawURLEncoding.DecodeString(header)
+	var h struct {
+		Algorithm string `json:"alg"`
+	}
+	return err == nil && json.Unmarshal(b, &h) == nil && h.Algorithm == jwt.SigningMethodHS256.Alg()
 }
 
 // maxDate in Unix seconds is in the year 6325, where time.Time is still exact.

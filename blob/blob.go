@@ -105,6 +105,13 @@ func Presign(ctx context.Context, s Store, id ID, ttl time.Duration, h Header) (
 	return url, err == nil, err
 }
 
+// Putter is implemented by stores that take a blob from where it lies in memory:
+// a Writer would copy it.
+type Putter interface {
+	// Put does what Create, one Write and Commit do, and Abort if it fails.
+	Put(ctx context.Context, id ID, content []byte) error
+}
+
 // ManyDeleter is implemented by stores that delete many blobs in one request.
 type ManyDeleter interface {
 	// DeleteMany does what Delete does, for each id; the error joins those of

@@ -20,6 +20,9 @@ func NewBudget(n int64) *Budget {
 	return b
 }
 
+// none is a budget that has nothing to give.
+var none = NewBudget(0)
+
 // take takes n bytes, or nothing.
 func (b *Budget) take(n int64) bool {
 	if b == nil {

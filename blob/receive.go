@@ -38,6 +38,9 @@ type Options struct {
 	Buffer int64
 	// Budget is what longer bodies take their memory from. Nil has no end.
 	Budget *Budget
+	// Patient lets the store make the body wait until it has memory for it; see
+	// [Patient].
+	Patient bool
 	// Max is the longest body accepted, in bytes; 0 is no limit.
 	Max int64
 	// Size is the announced length in bytes, -1 if it is unknown. A body of any
@@ -118,7 +121,11 @@ func (v *Received) receive(ctx context.Context, in *intake, h *digest.Hasher, o 
 	if err != nil {
 		return err
 	}
-	if v.w, err = v.store.Create(ctx, id, o.Size); err != nil {
+	to := ctx
+	if o.Patient {
+		to = Patient(ctx)
+	}
+	if v.w, err = v.store.Create(to, id, o.Size); err != nil {
 		return fmt.Errorf("create blob %s: %w", id, err)
 	}
 	v.id = id
@@ -130,7 +137,11 @@ func (v *Received) receive(ctx context.Context, in *intake, h *digest.Hasher, o 
 		v.buf.release()
 		v.buf = nil
 	}
-	if err := pump(in, h, v.w, o.Budget); err != nil {
+	budget := o.Budget
+	if _, collects := As[Extender](v.store); collects {
+		budget = none // it has memory of its own for what it is given: short chunks do
+	}
+	if err := pump(in, h, v.w, budget); err != nil {
 		return fmt.Errorf("stream blob %s: %w", id, err)
 	}
 	return nil
@@ -178,7 +189,7 @@ func firstLength(o Options) int64 {
 // times the last one's. It tells whether there was one.
 func (v *Received) grow(o Options) bool {
 	n := min(4*int64(len(v.buf.B)-buffer.Slack), o.Buffer)
-	if 2*n > o.Buffer {
+	if 8*n > o.Buffer {
 		n = o.Buffer
 	}
 	if o.Size >= 0 {

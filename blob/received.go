@@ -116,23 +116,37 @@ func (v *Received) upload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := v.store.Create(ctx, id, v.size)
-	if err != nil {
-		return fmt.Errorf("create blob %s: %w", id, err)
+	if begun, err := put(ctx, v.store, id, v.mem); err != nil {
+		if begun && !errors.Is(err, ErrExists) { // else it is another's blob, or none
+			v.maybe = append(v.maybe, id)
+		}
+		return err
 	}
-	if _, err = w.Write(v.mem); err == nil {
+	v.id, v.stored = id, true
+	return nil
+}
+
+// put stores what is in memory. begun is false if nothing of it can be there.
+func put(ctx context.Context, s Store, id ID, content []byte) (begun bool, err error) {
+	if p, ok := As[Putter](s); ok {
+		if err := p.Put(ctx, id, content); err != nil {
+			return true, fmt.Errorf("write blob %s: %w", id, err)
+		}
+		return true, nil
+	}
+	w, err := s.Create(ctx, id, int64(len(content)))
+	if err != nil {
+		return false, fmt.Errorf("create blob %s: %w", id, err)
+	}
+	if _, err = w.Write(content); err == nil {
 		err = w.Commit(ctx)
 	}
 	if err == nil {
-		v.id, v.stored = id, true
-		return nil
-	}
-	if !errors.Is(err, ErrExists) { // else it is another's blob
-		v.maybe = append(v.maybe, id)
+		return true, nil
 	}
 	dctx, cancel := detach(ctx)
 	defer cancel()
-	return errors.Join(fmt.Errorf("write blob %s: %w", id, err), w.Abort(dctx))
+	return true, errors.Join(fmt.Errorf("write blob %s: %w", id, err), w.Abort(dctx))
 }
 
 // Keep says that the stored blob is needed: Discard will not remove it.

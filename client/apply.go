@@ -85,6 +85,12 @@ func (c *Client) Plan(ctx context.Context, server string, d Document) ([]Change,
 	if err != nil {
 		return nil, err
 	}
+	for _, field := range slices.Sorted(maps.Keys(d.Settings)) {
+		// The answer has every field; a server ignores others, and each plan would try again.
+		if _, ok := is[field]; !ok {
+			return nil, fmt.Errorf("settings: there is no field %s", field)
+		}
+	}
 	if fields := differences(is, d.Settings); len(fields) > 0 {
 		// A PUT replaces all of it.
 		maps.Copy(is, d.Settings)

@@ -108,6 +108,9 @@ type Op struct {
 	Path  string // Doc: file within the publication; File in a cache: path at the upstream, "" = Scope/Name
 	Sum   digest.Sums
 	Fixed bool // bytes at this name never change
+	// Kept, for a Doc: its path tells which publication it is of, so that it is
+	// found in those before the present one, as what Sum names is.
+	Kept bool
 	// Type is the media type of a File where its name tells it. For a Doc it
 	// replaces the document's own: one that clients ask for by several names.
 	Type string

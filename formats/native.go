@@ -15,6 +15,16 @@ type Challenger interface {
 	Challenge(r *http.Request) string
 }
 
+// Speaker is implemented by formats whose clients can be told from others by
+// what they send.
+type Speaker interface {
+	// Speaks tells whether such a client sends the request. It is asked where
+	// one is refused before anybody knows what the repository is, so that
+	// [Failer] says so in the client's form; like a Challenger it goes by the
+	// header and [Site].Path.
+	Speaks(r *http.Request) bool
+}
+
 // Site is where a request found the repository.
 type Site struct {
 	// URL is that of the repository as the client knows it, without a slash at
@@ -28,7 +38,7 @@ type Site struct {
 
 type siteKey struct{}
 
-// WithSite tells a [Caller] and a [Challenger] where they are.
+// WithSite tells a [Caller], a [Challenger] and a [Speaker] where they are.
 func WithSite(ctx context.Context, s Site) context.Context {
 	return context.WithValue(ctx, siteKey{}, s)
 }

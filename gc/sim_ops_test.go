@@ -63,7 +63,7 @@ func (n *node) acts(ctx context.Context, until time.Time) {
 	for time.Now().Before(until) && n.alive() == nil {
 		n.nap(ctx, 4*time.Second)
 		if p := n.pending(); p != nil {
-			n.settlePromotion(ctx, p)
+			n.settlePromotion(ctx, p) //nolint:errcheck // it is gone on with later
 			continue
 		}
 		n.act(ctx, n.swarm.work[n.roll(len(n.swarm.work))])

@@ -114,9 +114,16 @@ func (w *world) finishTasks(ctx context.Context, n *node) {
 	}
 	for client := range simNodes {
 		n.client = client
-		for try := 0; n.pending() != nil; try++ {
-			if n.settlePromotion(ctx, n.pending()); try == 20 {
-				w.fail("promotion %v does not end", n.pending().Paths)
+		for try := 0; ; try++ {
+			p := n.pending()
+			if p == nil {
+				break
+			}
+			if try == 8 { // one that another worker has ended can't be gone on with
+				n.locked(func() { p.back = true })
+			}
+			if err := n.settlePromotion(ctx, p); err != nil && try == 20 {
+				w.fail("promotion %v does not end: %v", p.Paths, err)
 				break
 			}
 		}

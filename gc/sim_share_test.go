@@ -53,13 +53,13 @@ func (n *node) promote(ctx context.Context) {
 		return
 	}
 	n.locked(func() { n.promoted[n.client] = p })
-	n.settlePromotion(ctx, p)
+	n.settlePromotion(ctx, p) //nolint:errcheck // it is gone on with later
 }
 
 // settlePromotion goes on with a promotion until it is over or this node is; it
 // may have been begun by an earlier one. Another node may be at it still, which
 // has lost it and finds out at its next save.
-func (n *node) settlePromotion(ctx context.Context, p *promoted) {
+func (n *node) settlePromotion(ctx context.Context, p *promoted) error {
 	cursor, back := "", false
 	n.locked(func() { cursor, back = p.cursor, p.back })
 	if o := n.other(n.client); o != nil && n.roll(3) == 0 {
@@ -69,8 +69,7 @@ func (n *node) settlePromotion(ctx context.Context, p *promoted) {
 		n.nap(ctx, time.Second)
 	}
 	if back || cursor != "tell" && n.roll(8) == 0 {
-		n.abandon(ctx, p)
-		return
+		return n.abandon(ctx, p)
 	}
 	err := n.service.Promote(n.plant.moving(ctx), p.Promotion, cursor, func(next string, _ repo.Copied) error {
 		n.locked(func() { p.cursor = next })
@@ -91,22 +90,23 @@ func (n *node) settlePromotion(ctx context.Context, p *promoted) {
 		}
 	case errors.Is(err, formats.ErrCorrupt):
 		n.fail("promote %v: %v", p.Paths, err)
-		n.abandon(ctx, p)
+		return n.abandon(ctx, p)
 	case errors.Is(err, formats.ErrNotFound):
-		n.abandon(ctx, p)
+		return n.abandon(ctx, p)
 	}
+	return err
 }
 
 // abandon takes a promotion back, unless it was committed.
-func (n *node) abandon(ctx context.Context, p *promoted) {
+func (n *node) abandon(ctx context.Context, p *promoted) error {
 	n.locked(func() { p.back = true })
 	if err := n.service.AbandonPromotion(ctx, p.Promotion); err != nil {
-		return
+		return err
 	}
 	c := n.repos[p.moves[0].to.repo]
 	made, err := n.records.Committed(ctx, kv.Space{Repo: c.ID, Shards: c.Shards}, p.ID)
 	if err != nil {
-		return
+		return err
 	}
 	for _, m := range p.moves {
 		if made {
@@ -118,6 +118,7 @@ func (n *node) abandon(ctx context.Context, p *promoted) {
 	n.locked(func() { delete(n.promoted, n.client) })
 	n.count("promotion taken back")
 	n.checkAll(ctx, p)
+	return nil
 }
 
 func (n *node) checkAll(ctx context.Context, p *promoted) {

@@ -180,8 +180,8 @@ func TestWrongMethodsAndTypes(t *testing.T) {
 	r.do("admin", "PUT", "/repository/odd/x", strings.NewReader("x")).status(405).header("Content-Type", "text/plain; charset=utf-8")
 	r.do("admin", "PUT", "/repository/odd/nothing", nil).status(405).header("Content-Type", "text/plain; charset=utf-8")
 	r.do("admin", "POST", "/repository/odd/nothing", nil).fails(404, "NOT_FOUND", "")
-	r.do("admin", "PUT", "/repository/cached/x", strings.NewReader("x")).fails(405, "NOT_ALLOWED", "")
-	r.do("admin", "PUT", "/repository/group/x", strings.NewReader("x")).fails(405, "NOT_ALLOWED", "")
+	r.do("admin", "PUT", "/repository/cached/x", strings.NewReader("x")).fails(405, "NOT_ALLOWED", "").header("Allow", "GET, HEAD")
+	r.do("admin", "PUT", "/repository/group/x", strings.NewReader("x")).fails(405, "NOT_ALLOWED", "").header("Allow", "GET, HEAD")
 	r.do("admin", "GET", "/repository/cached/x", nil).fails(502, "UPSTREAM_ERROR", "")
 }
 

@@ -106,6 +106,7 @@ func (f *follower) until(want string) map[string]any {
 func TestEventStream(t *testing.T) {
 	r, s := streaming(t)
 	r.Create("files", "hosted", "raw", nil)
+	r.do("admin", "HEAD", "/api/v1/events/stream", nil).status(200).header("Content-Type", "text/event-stream").is("")
 	f := r.follow(s, "admin", "")
 	snapshot := f.until("snapshot")
 	for _, key := range []string{"seq", "repos", "stores", "tasks", "users", "roles", "settings", "health"} {

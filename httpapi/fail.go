@@ -13,7 +13,8 @@ import (
 	"granary/httpapi/registry"
 )
 
-// fail answers with what an error says. f may have a body of its own for it.
+// fail answers with what an error says. f may have a body of its own for it;
+// nil where nobody knows what the repository is.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, f formats.Format) {
 	s.failAs(w, r, err, func(told fault.Fault) {
 		if s.Registry != nil && registry.Owns(r.URL.Path) {
@@ -23,6 +24,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, f forma
 		told.Prepare(w, r)
 		if told.Status == http.StatusUnauthorized {
 			s.challenge(exchange.From(r.Context()), w.Header(), r)
+		}
+		if f == nil {
+			f = s.speaking(exchange.From(r.Context()), r)
 		}
 		if native, ok := f.(formats.Failer); ok && native.Fail(w, r, told.Status, told.Message) {
 			return
@@ -61,6 +65,9 @@ func blame(x *exchange.Exchange, err error) error {
 	b := x.BodyError()
 	var long *http.MaxBytesError
 	switch {
+	case b == nil && errors.Is(err, formats.ErrTruncated):
+		// All of the body arrived: it is what it holds that is cut off.
+		return &fault.Fault{Status: http.StatusBadRequest, Code: fault.BadRequest, Message: "the body ends in the middle of what it holds; nothing was stored"}
 	case b == nil, errors.Is(err, formats.ErrTooLarge):
 		return err
 	case errors.Is(b, formats.ErrTruncated), errors.As(b, &long):

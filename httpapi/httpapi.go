@@ -147,10 +147,11 @@ func (s *server) routes() error {
 		m.Path(registry.Prefix).HandlerFunc(s.registry)
 		m.PathPrefix(registry.Prefix + "/").HandlerFunc(s.registry)
 	}
-	// A known path with another method is 405, by mux, with an empty body.
+	// A known path with another method is told apart by mux: see wrongMethod.
 	for path, h := range map[string]handler{"/live": s.alive, "/healthz": s.alive, "/ready": s.health, "/health": s.health} {
 		m.Path(path).Methods(http.MethodGet, http.MethodHead).Handler(s.route(path, h))
 	}
+	s.publishers(m)
 	if s.Metrics != nil && !s.MetricsElsewhere {
 		m.Path("/metrics").Methods(http.MethodGet, http.MethodHead).Handler(s.route("/metrics", s.metrics))
 	}
@@ -192,10 +193,6 @@ func (s *server) route(template string, h handler) http.Handler {
 // of an error until the UI is there.
 func (s *server) unmatched(w http.ResponseWriter, r *http.Request) {
 	fault.Fault{Status: http.StatusNotFound, Code: fault.NotFound, Message: "there is nothing at this path"}.WriteJSON(w, r)
-}
-
-func (s *server) wrongMethod(w http.ResponseWriter, r *http.Request) {
-	fault.Fault{Status: http.StatusMethodNotAllowed}.WriteEmpty(w, r)
 }
 
 // failREST logs what a REST handler failed with; rest writes the answer.

@@ -200,3 +200,24 @@ func TestPromoteRights(t *testing.T) {
 	r.json("writer", "POST", "/api/v1/repositories/secret/promote", body).fails(403, "FORBIDDEN", "secret")
 	r.json("writer", "POST", "/api/v1/repositories/src/promote", body).status(201)
 }
+
+// TestRefusedMove: the second move of a repository hears 409 and changes
+// nothing; where new bytes go is the first one's.
+func TestRefusedMove(t *testing.T) {
+	r := newRig(t) // nobody runs the tasks
+	r.Create("files", config.Hosted, "raw", nil)
+	for _, name := range []string{"one", "two"} {
+		if _, err := r.Registry.CreateStore(t.Context(), name, func(s *config.Store) error {
+			s.Type, s.Root, s.Sync, s.IOSize = config.File, "/"+name, true, 1024
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const path = "/api/v1/repositories/files"
+	r.json("admin", "POST", path+"/move", `{"store":"one"}`).status(201)
+	r.json("admin", "POST", path+"/move", `{"store":"two"}`).fails(409, "CONFLICT", "already running")
+	if got := r.do("admin", "GET", path, nil).object()["store"]; got == "two" {
+		t.Errorf("the store is %q after a move there was refused", got)
+	}
+}

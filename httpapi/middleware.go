@@ -93,6 +93,9 @@ func (s *server) identify(x *exchange.Exchange, r *http.Request) (auth.Identity,
 		return s.Registry.Users.AuthenticateFor(r.Context(), r, registry.Audience)
 	}
 	id, err := s.Auth.Authenticate(r.Context(), r)
+	if err != nil && carriesIDToken(r) && attempted(r, err) == auth.JWT {
+		return s.nobody(r)
+	}
 	if err == nil && id.Method != auth.Anonymous || err != nil && attempted(r, err) != auth.Unknown {
 		return id, err
 	}
@@ -102,6 +105,13 @@ func (s *server) identify(x *exchange.Exchange, r *http.Request) (auth.Identity,
 	}
 	x.NativeToken = token
 	return s.Auth.AuthenticateToken(r.Context(), r, auth.Secret(token))
+}
+
+// nobody is who sends a request without credentials.
+func (s *server) nobody(r *http.Request) (auth.Identity, error) {
+	bare := *r
+	bare.Header = http.Header{}
+	return s.Auth.Authenticate(r.Context(), &bare)
 }
 
 // native returns the token that a request below a repository carries in a

@@ -2,12 +2,14 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +17,7 @@ import (
 	"testing"
 
 	"granary/auth"
+	"granary/httpapi/registry"
 	"granary/repo/config"
 )
 
@@ -429,6 +432,23 @@ func TestRegistryResolution(t *testing.T) {
 	r.handler.ServeHTTP(w, req)
 	if w.Code != http.StatusOK || !bytes.Contains(w.Body.Bytes(), []byte(`"v1"`)) {
 		t.Errorf("by host name: %d %s", w.Code, w.Body)
+	}
+	// A port of a repository's own is the listener opened for it, not another
+	// that has the number.
+	r.Create("ported", config.Hosted, "docker", func(c *config.Repository) { c.Listen = "5000" })
+	r.pushImage("admin", "ported/b", "v1", "in ported")
+	at := func(h http.Handler) int {
+		req := httptest.NewRequestWithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{Port: 5000}), "GET", "/v2/b/tags/list", nil)
+		req.SetBasicAuth("admin", adminPassword)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		return w.Code
+	}
+	if got := at(registry.OnListener(":5000", r.handler)); got != http.StatusOK {
+		t.Errorf("at the repository's listener: %d", got)
+	}
+	if got := at(r.handler); got != http.StatusNotFound {
+		t.Errorf("at another listener of the same port: %d, want 404", got)
 	}
 	// containerd names the registry that it would ask itself.
 	r.Cache("mirror", "docker", "http://127.0.0.1:1/", 3600)

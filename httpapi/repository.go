@@ -23,6 +23,9 @@ func (s *server) repository(w http.ResponseWriter, r *http.Request) {
 	x.Route = artifactRoute
 	a := artifact{s: s, x: x, w: w, r: r}
 	if err := a.answer(); err != nil {
+		if errors.Is(err, formats.ErrNotAllowed) {
+			w.Header().Set("Allow", "GET, HEAD") // what every type of repository takes
+		}
 		s.fail(w, r, err, a.format())
 	}
 }
@@ -213,6 +216,7 @@ func (a *artifact) read(op formats.Op) error {
 	if sub, ok := formats.Substitute(a.handle.Format, op, err); ok {
 		// What stands in needs nothing but reading, which was authorised.
 		if sub.Kind == formats.Call {
+			a.uncached()
 			if callErr := a.handle.Call(a.w, a.r, sub); !errors.Is(callErr, formats.ErrNotFound) {
 				return callErr
 			}

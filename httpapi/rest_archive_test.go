@@ -59,6 +59,7 @@ func TestArchives(t *testing.T) {
 		r.do("admin", "GET", path+query, nil).fails(400, "BAD_REQUEST", part)
 	}
 	r.do("admin", "GET", path+"?prefix=none&format=tar", nil).fails(404, "NOT_FOUND", "none")
+	r.do("admin", "HEAD", path+"?prefix=dir&format=tar", nil).status(200).header("Content-Type", "application/x-tar").is("")
 	r.do("", "GET", path+"?prefix=dir&format=tar", nil).fails(401, "UNAUTHORIZED", "")
 }
 

@@ -266,3 +266,46 @@ func TestBrowseAndSearch(t *testing.T) {
 	r.do("", "GET", all, nil).fails(401, "UNAUTHORIZED", "")
 	r.do("admin", "GET", "/api/v1/repositories/none/artifacts", nil).fails(404, "NOT_FOUND", "")
 }
+
+// TestListenIsTheServers: who administers one repository only can't take a port
+// or host name of the server for it, and nobody takes another's.
+func TestListenIsTheServers(t *testing.T) {
+	r := newRig(t)
+	r.user("owner", "admin", "images")
+	const path = "/api/v1/repositories/images"
+	r.json("admin", "POST", "/api/v1/repositories", `{"name":"images","repo_type":"hosted","format":"docker","listen":"5000"}`).status(201)
+	r.json("admin", "POST", "/api/v1/repositories", `{"name":"other","repo_type":"hosted","format":"docker","listen":":5000"}`).fails(400, "BAD_REQUEST", "listen: is that of repository images")
+	r.json("admin", "POST", "/api/v1/repositories", `{"name":"other","repo_type":"hosted","format":"docker","listen":"registry.example.com"}`).status(201)
+	r.json("admin", "PUT", path, `{"listen":"Registry.example.com"}`).fails(400, "BAD_REQUEST", "listen: is that of repository other")
+	r.json("owner", "PUT", path, `{"listen":"5000","quota_artifacts":7}`).status(200)
+	r.json("owner", "PUT", path, `{"listen":"6000"}`).fails(403, "FORBIDDEN", "the role admin")
+	r.json("owner", "PUT", path, `{"listen":null}`).fails(403, "FORBIDDEN", "the role admin")
+	if got := r.do("admin", "GET", path, nil).object(); got["listen"] != "5000" || got["quota_artifacts"] != 7.0 {
+		t.Errorf("listen %v, quota %v", got["listen"], got["quota_artifacts"])
+	}
+	r.json("admin", "PUT", path, `{"listen":null}`).status(200)
+	r.json("admin", "PUT", "/api/v1/repositories/other", `{"listen":"5000"}`).status(200)
+}
+
+// TestWholeNumbers: numbers that JSON has and the field can't hold are told by
+// the field's name as clients spell it.
+func TestWholeNumbers(t *testing.T) {
+	r := newRig(t)
+	for _, n := range []string{"1e3", "3.0", "99999999999999999999"} {
+		r.json("admin", "POST", "/api/v1/repositories", `{"name":"n","repo_type":"hosted","format":"raw","quota_bytes":`+n+`}`).
+			fails(422, "BAD_REQUEST", "").is(`{"error":{"code":"BAD_REQUEST","message":"quota_bytes: expected integer, in digits alone and not too large"}}` + "\n")
+		r.json("admin", "PUT", "/api/v1/settings", `{"rate_limit":{"burst_size":`+n+`}}`).fails(422, "BAD_REQUEST", "rate_limit.burst_size: expected integer")
+	}
+}
+
+// TestLongPrefix: a directory has the limit of a path.
+func TestLongPrefix(t *testing.T) {
+	r := newRig(t)
+	r.Create("files", config.Hosted, "raw", nil)
+	for prefix, want := range map[string]int{strings.Repeat("d/", 450): 200, strings.Repeat("d/", 451): 400} {
+		a := r.do("admin", "GET", "/api/v1/repositories/files/artifacts?prefix="+prefix, nil).status(want)
+		if want == 400 {
+			a.fails(400, "BAD_REQUEST", "prefix: has 901 bytes, at most 900 are allowed")
+		}
+	}
+}

@@ -37,6 +37,10 @@ var routeTable = map[string]need{
 	"GET /swagger-ui/granary.js":          login,
 	"GET /swagger-ui/{asset:[a-z0-9.-]+}": login,
 
+	"GET /_/oidc/audience":                                    public,
+	"POST /_/oidc/mint-token":                                 public,
+	"POST /-/npm/v1/oidc/token/exchange/package/{package:.+}": public, // by the ID token that it carries: TestPublishers
+
 	"POST /api/v1/auth/login":                     public,
 	"POST /api/v1/auth/change-password":           self,
 	"POST /api/v1/auth/revoke-all":                administer,
@@ -179,6 +183,7 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodGet, "el9/repodata/primary.xml.gz", "metadata", read},
 		{http.MethodGet, "repomd.xml.key", "key", read},
 		{http.MethodGet, "el9/own.repo", "repo file", read},
+		{http.MethodGet, "el9/repodata/mirrorlist", "mirrorlist", read},
 		{http.MethodGet, "el9/Packages/hello-1.0-1.noarch.rpm", "package", read},
 		{http.MethodGet, "el9/.treeinfo", "file", read},
 		{http.MethodPost, "upload", "upload", write},
@@ -217,6 +222,7 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodGet, "lib/1.0.0", "manifest", read},
 		{http.MethodGet, "@corp/lib/-/lib-1.0.0.tgz", "tarball", read},
 		{http.MethodPut, "lib", "publish", write},
+		{http.MethodPut, ".lib", "bad name", write},
 		{http.MethodPut, "lib/-rev/1-x", "unpublish", remove},
 		{http.MethodDelete, "lib/-rev/1-x", "package", remove},
 		{http.MethodDelete, "lib/-/lib-1.0.0.tgz/-rev/1-x", "tarball", remove},

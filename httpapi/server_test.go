@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"granary/formats"
@@ -206,6 +207,11 @@ func TestStalledBodyIsGivenUp(t *testing.T) {
 	if resp, body := w.answer("PUT"); resp.StatusCode != 408 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
+	w = dial(t, address)
+	w.send("POST /api/v1/users HTTP/1.1\r\nHost: h\r\n%sContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{", adminHeader)
+	if resp, body := w.answer("POST"); resp.StatusCode != 408 {
+		t.Errorf("JSON: %d %s", resp.StatusCode, body)
+	}
 	// A slow handler is none of it, before the body and after.
 	r.Create("odd", config.Hosted, "probe", nil)
 	r.probe.accept = func(ctx context.Context, op formats.Op, up *formats.Upload, tx formats.Tx) error {
@@ -221,6 +227,33 @@ func TestStalledBodyIsGivenUp(t *testing.T) {
 		if resp, body := w.answer("POST"); resp.StatusCode != 201 {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
+	}
+}
+
+// trickle is a body that arrives a byte at a time and never ends.
+type trickle struct{ between time.Duration }
+
+func (b trickle) Read(p []byte) (int, error) {
+	time.Sleep(b.between)
+	return copy(p, " "), nil
+}
+
+// TestTricklingBodyIsGivenUp: whoever never falls silent does not hold a
+// request for ever either. A log-in needs no right.
+func TestTricklingBodyIsGivenUp(t *testing.T) {
+	r := newRig(t)
+	for path, limit := range map[string]time.Duration{
+		"/api/v1/auth/login": 2 * time.Minute,
+		"/api/v1/users":      3 * time.Minute,
+		"/api/v1/restore":    15 * time.Minute,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			r.do("admin", "POST", path, trickle{20 * time.Second}, "Content-Type", "application/json").fails(408, "BAD_REQUEST", "too slowly")
+			if took := time.Since(began); took > limit {
+				t.Errorf("%s was given up after %v, want %v at most", path, took, limit)
+			}
+		})
 	}
 }
 

@@ -42,6 +42,7 @@ func (a *artifact) write(op formats.Op) error {
 // call runs a call of the format's own, whose body is bounded like an upload;
 // the format knows tighter limits.
 func (a *artifact) call(op formats.Op) error {
+	a.uncached()
 	limit, err := a.limit()
 	if err != nil {
 		return err
@@ -59,6 +60,13 @@ func (a *artifact) call(op formats.Op) error {
 		return a.guest.(formats.Caller).Call(a.w, a.r.WithContext(ctx), op, nil)
 	}
 	return a.handle.Call(a.w, a.r.WithContext(ctx), op)
+}
+
+// uncached says of what is read that the next answer may be another.
+func (a *artifact) uncached() {
+	if a.r.Method == http.MethodGet || a.r.Method == http.MethodHead {
+		content.Uncached(a.w.Header(), a.x.Credentials())
+	}
 }
 
 // limit returns the longest body in bytes, and refuses one that announces more.

@@ -10,10 +10,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"granary/integration/component"
 	"granary/integration/node"
 )
 
@@ -191,12 +193,29 @@ func TestBusyMemory(t *testing.T) {
 // PUT, as Docker sends them. The 64 KiB of each are all that the client has.
 func TestManyLayersMemory(t *testing.T) {
 	plain(t)
+	n := node.Start(t, node.Options{})
+	n.Create(`{"name":"images","repo_type":"hosted","format":"docker"}`)
+	manyLayers(t, n)
+}
+
+// The same on a bucket, to which parts are sent that wait in memory.
+func TestManyLayersMemoryBucket(t *testing.T) {
+	plain(t)
+	bucket := component.VersityGW(t)
+	n := node.Start(t, node.Options{})
+	n.Want(http.StatusCreated, http.MethodPost, "/api/v1/stores", strings.NewReader(fmt.Sprintf(
+		`{"name":"bucket","store_type":"s3","bucket":%q,"endpoint":%q,"region":%q,"access_key":%q,"secret_key":%q}`,
+		bucket.Bucket, bucket.Endpoint, bucket.Region, bucket.AccessKey, bucket.SecretKey)), "Content-Type", "application/json")
+	n.Create(`{"name":"images","repo_type":"hosted","format":"docker","store":"bucket"}`)
+	manyLayers(t, n)
+}
+
+func manyLayers(t *testing.T, n *node.Node) {
+	t.Helper()
 	pushes, size := 32, int64(64<<20)
 	if testing.Short() {
 		size = 8 << 20
 	}
-	n := node.Start(t, node.Options{})
-	n.Create(`{"name":"images","repo_type":"hosted","format":"docker"}`)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: pushes}}
 	defer client.CloseIdleConnections()
 	do := func(want int, method, url string, body io.Reader) (http.Header, error) {

@@ -36,6 +36,7 @@ func TestYumMetadata(t *testing.T) {
 		"Obsoletes: older <= 1.5", "Recommends: extra", "Suggests: maybe", "Supplements: with", "Enhances: best = 2-1", "Provides: virtual = 7",
 	}
 	files := []string{rpmPackage(t, "hello", "1.0"), rpmPackage(t, "hello", "1.1"), rpmPackage(t, "rich", "2.0~rc1", rich...)}
+	files = append(files, sourceOf(files[2]))
 	c.upload(n, "rpms", "el9/x86_64/Packages/", files...)
 	for name, text := range publishedExtras {
 		c.write(name, text)
@@ -51,6 +52,7 @@ func TestYumMetadata(t *testing.T) {
 		// Of two members; the other version is in a module that is not enabled.
 		"repoquery --advisory EX-2026:1": "hello-0:1.1-1.noarch",
 		"repoquery --advisory EX-2026:2": "hello-0:1.1-1.noarch",
+		"repoquery --srpm rich":          "rich-3:2.0~rc1-1.src",
 		"provides virtual":               "rich-3:2.0~rc1-1.noarch",
 		"repoquery --recommends rich":    "extra",
 	} {
@@ -60,6 +62,14 @@ func TestYumMetadata(t *testing.T) {
 	}
 	if out := c.dnf("repoquery", "--qf", "%{name}-%{evr}"); !strings.Contains(out, "rich-3:2.0~rc1-1") {
 		t.Errorf("dnf repoquery: %s", out)
+	}
+
+	// It lists advisories about what is installed.
+	c.dnf("install", "hello")
+	for _, id := range []string{"EX-2026:1", "EX-2026:2"} {
+		if out := c.dnf("updateinfo", "list", "--all"); !strings.Contains(out, id) || !strings.Contains(out, "Important/Sec. hello-1.1-1.noarch") {
+			t.Errorf("dnf updateinfo list lacks %s: %s", id, out)
+		}
 	}
 
 	// A mirror of the repository, as createrepo_c sees it, and its own metadata
@@ -93,11 +103,11 @@ func TestYumMetadata(t *testing.T) {
 	}
 	for _, kind := range []string{"primary", "filelists", "other"} {
 		got, want := c.elements(filepath.Dir(served)+"-read", kind), c.elements(own+"-read", kind)
-		if len(got) != 3 || !slices.Equal(got, want) {
+		if len(got) != 4 || !slices.Equal(got, want) {
 			t.Errorf("%s:\n%s\ncreaterepo_c has\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	if out := c.run("sh", "-c", "zcat "+served+"/*-primary.sqlite.gz >p.db && sqlite3 p.db 'SELECT name FROM packages ORDER BY pkgKey' && sqlite3 p.db 'PRAGMA integrity_check'"); out != "hello\nhello\nrich\nok\n" {
+	if out := c.run("sh", "-c", "zcat "+served+"/*-primary.sqlite.gz >p.db && sqlite3 p.db 'SELECT name FROM packages ORDER BY pkgKey' && sqlite3 p.db 'PRAGMA integrity_check'"); out != "hello\nhello\nrich\nrich\nok\n" {
 		t.Errorf("the database: %s", out)
 	}
 }

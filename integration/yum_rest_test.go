@@ -105,8 +105,20 @@ func TestYumREST(t *testing.T) {
 	if text := string(n.Want(200, "GET", "/repository/rpms/el9/x.repo", nil)); !strings.Contains(text, fmt.Sprintf("[x]\nname=x\nbaseurl=%s/repository/rpms/el9/\n", n.URL)) {
 		t.Errorf("the .repo file: %s", text)
 	}
+	lines := strings.Fields(string(n.Want(200, "GET", "/repository/rpms/el9/repodata/mirrorlist", nil)))
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], n.URL+"/repository/rpms/generations/") || lines[1] != n.URL+"/repository/rpms/el9/" {
+		t.Fatalf("the list of mirrors: %q", lines)
+	}
+	generation := strings.TrimPrefix(lines[0], n.URL)
+	if got := string(n.Want(200, "GET", generation+"repodata/repomd.xml", nil)); got != entry {
+		t.Errorf("the generation's repomd.xml: %s", got)
+	}
+	n.Want(200, "GET", generation+"a/hello.rpm", nil)
+	if got := string(n.Want(200, "GET", "/repository/rpms/none/repodata/mirrorlist", nil)); got != n.URL+"/repository/rpms/none/\n" {
+		t.Errorf("the list of mirrors of a root that is not there: %s", got)
+	}
 	// Nobody else may see any of it.
-	for _, path := range []string{"el9/repodata/repomd.xml", "el9/x.repo", "el9/a/hello.rpm"} {
+	for _, path := range []string{"el9/repodata/repomd.xml", "el9/x.repo", "el9/a/hello.rpm", "el9/repodata/mirrorlist", "generations/" + strings.Split(generation, "/")[4] + "/el9/repodata/repomd.xml"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.URL+"/repository/rpms/"+path, nil)
 		if err != nil {
 			t.Fatal(err)

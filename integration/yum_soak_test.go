@@ -2,12 +2,13 @@ package integration_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,79 +17,95 @@ import (
 	"granary/integration/node"
 )
 
-// yumSoak is how long TestYumSoak takes; GRANARY_TEST_SOAK is another duration.
-const yumSoak = 15 * time.Second
-
-// Publishers upload and delete while clients update: no client meets a file
-// that is missing or is not what the metadata says.
-func TestYumSoak(t *testing.T) {
-	const publishers, clients = 2, 3
-	d := yumSoak
-	if s := os.Getenv("GRANARY_TEST_SOAK"); s != "" {
-		var err error
-		if d, err = time.ParseDuration(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	all := make([]*dnfClient, clients)
-	for i := range all {
-		all[i] = newDnf(t)
-	}
-	n := node.Start(t, node.Options{})
-	yumRepository(n, "rpms", "hosted", "")
-	all[0].upload(n, "rpms", "", rpmPackage(t, "stays", "1"))
-	var packages [publishers][]byte
-	for i := range packages {
-		b, err := os.ReadFile(rpmPackage(t, fmt.Sprintf("goes%d", i), "1"))
+// inTurns serves the nodes at one address, each request from another than the
+// one before: a balancer that keeps no client with a node.
+func inTurns(t *testing.T, nodes []*node.Node) string {
+	t.Helper()
+	var n atomic.Uint64
+	s := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		u, err := url.Parse(nodes[n.Add(1)%uint64(len(nodes))].URL)
 		if err != nil {
-			t.Fatal(err)
+			panic(err) // it was used before
 		}
-		packages[i] = b
+		r.SetURL(u)
+		r.Out.Host = r.In.Host
+	}})
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// Four publishers upload and delete on two nodes while eight clients update by
+// way of both: none meets a file that is missing, that is not what the metadata
+// says, or a signature of another generation.
+func TestYumSoak(t *testing.T) {
+	const publishers, readers = 4, 8
+	clients := make([]*dnfClient, readers)
+	for i := range clients {
+		clients[i] = newDnf(t)
 	}
-	for _, c := range all {
-		c.setUp(n, "rpms")
-		// The signature is another request than what it signs: see docs/formats/yum.md.
-		c.run("sed", "-i", "s/repo_gpgcheck=1/repo_gpgcheck=0/", filepath.Join(c.root, "repos/rpms.repo"))
+	nodes := node.Cluster(t, 2)
+	yumRepository(nodes[0], "rpms", "hosted", "")
+	clients[0].upload(nodes[0], "rpms", "", rpmPackage(t, "anchor", "1"))
+	balanced := inTurns(t, nodes)
+	for _, c := range clients {
+		c.setUp(nodes[0], "rpms")
+		file := filepath.Join(c.root, "repos/rpms.repo")
+		c.run("sed", "-i", "-e", "s|"+nodes[0].URL+"|"+balanced+"|g", "-e", "s/^gpgcheck=0/gpgcheck=1/", file)
+		if text := string(mustRead(t, file)); !strings.Contains(text, "repo_gpgcheck=1") || !strings.Contains(text, "\ngpgcheck=1") || !strings.Contains(text, "baseurl="+balanced) {
+			t.Fatalf("the clients are set up so:\n%s", text)
+		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
+	var rpms [publishers][]byte
+	for p := range rpms {
+		rpms[p] = mustRead(t, rpmPackage(t, fmt.Sprintf("pkg%d", p), "1"))
+	}
+	until := time.Now().Add(soakTime(t))
+	var uploads, updates atomic.Int64
 	var wg sync.WaitGroup
-	var written, read atomic.Int64
-	for i, b := range packages {
+	for p := range publishers {
+		n, path := nodes[p%2], fmt.Sprintf("/repository/rpms/pkg%d.rpm", p)
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				for _, method := range []string{http.MethodPut, http.MethodDelete} {
-					resp, body, err := n.Try(t.Context(), method, fmt.Sprintf("/repository/rpms/goes%d.rpm", i), bodyOf(method, b))
-					if err != nil || resp.StatusCode >= 300 {
-						t.Errorf("%s: %v %s", method, err, body)
-						return
-					}
-					written.Add(1)
+			for time.Now().Before(until) && !t.Failed() {
+				resp, text, err := n.Try(t.Context(), http.MethodPut, path, bytes.NewReader(rpms[p]))
+				if err != nil || resp.StatusCode != http.StatusCreated {
+					t.Errorf("PUT %s: %v\n%.500s", path, err, text)
+					return
 				}
+				resp, text, err = n.Try(t.Context(), http.MethodDelete, path, nil)
+				if err != nil || resp.StatusCode != http.StatusNoContent {
+					t.Errorf("DELETE %s: %v\n%.500s", path, err, text)
+					return
+				}
+				uploads.Add(1)
 			}
 		})
 	}
-	for _, c := range all {
+	for _, c := range clients {
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				if out, err := c.try("dnf", c.args("makecache", "--refresh")...); err != nil {
-					t.Errorf("dnf makecache: %v\n%s", err, out)
+			for time.Now().Before(until) && !t.Failed() {
+				out, err := c.try("dnf", c.args("makecache", "--refresh")...)
+				if err != nil || strings.Contains(out, "rror") {
+					t.Errorf("update %d: %v\n%s", updates.Load(), err, out)
 					return
 				}
-				read.Add(1)
+				updates.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	t.Logf("%d publications, %d updates in %s", written.Load(), read.Load(), d)
-	if written.Load() == 0 || read.Load() < clients {
-		t.Errorf("%d publications and %d updates", written.Load(), read.Load())
+	t.Logf("%d uploads with a delete each, %d updates", uploads.Load(), updates.Load())
+	if uploads.Load() < publishers || updates.Load() < readers {
+		t.Errorf("only %d uploads and %d updates", uploads.Load(), updates.Load())
+	}
+	// In the end everybody sees what there is.
+	for _, c := range clients {
+		if out := c.dnf("repoquery", "--refresh", "--qf", "%{name}"); strings.TrimSpace(lastLine(out)) != "anchor" {
+			t.Errorf("a client sees in the end\n%s", out)
+		}
 	}
 }
 
-func bodyOf(method string, b []byte) io.Reader {
-	if method == http.MethodDelete {
-		return nil
-	}
-	return bytes.NewReader(b)
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
 }

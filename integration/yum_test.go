@@ -129,12 +129,17 @@ echo x >%%{buildroot}/etc/%[1]s.conf
 	if err := os.WriteFile(path, []byte(spec), 0o644); err != nil { //nolint:gosec // no secret
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-bb", "--define", "_topdir "+dir, "--define", "_build_id_links none", path)
+	cmd := exec.CommandContext(t.Context(), "rpmbuild", "-ba", "--define", "_topdir "+dir, "--define", "_build_id_links none", path)
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "HOME="+dir)
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("rpmbuild: %v\n%s", err, b)
 	}
 	return filepath.Join(dir, "RPMS/noarch", fmt.Sprintf("%s-%s-1.noarch.rpm", name, version))
+}
+
+// sourceOf is the source package that rpmPackage built beside a package.
+func sourceOf(path string) string {
+	return filepath.Join(filepath.Dir(path), "../../SRPMS", strings.TrimSuffix(filepath.Base(path), "noarch.rpm")+"src.rpm")
 }
 
 // upload puts packages into a directory of a repository.

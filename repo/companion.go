@@ -18,6 +18,10 @@ func companionsOf(f formats.Verbatim, scope string) (of string, paths []string) 
 	return "", nil
 }
 
+// accompaniedTries is how often an upstream may go on while a document and what
+// goes with it are fetched.
+const accompaniedTries = 4
+
 // accompanied passes on a document and has its companions ready, so that a
 // client which asks for them next gets those of this very document. One that is
 // due is waited for, since what was served meanwhile would be
@@ -30,13 +34,41 @@ func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, com
 	if err != nil {
 		return nil, err
 	}
+	for range accompaniedTries {
+		if !c.accompany(ctx, op.Scope, d, companions) {
+			break
+		}
+		// The upstream may have gone on in between: then these are of the next.
+		now, err := c.askAgain(ctx, op.Scope, path)
+		if err != nil || now.same(d) {
+			break
+		}
+		d = now
+	}
+	return c.documentContent(op, path, d), nil
+}
+
+// accompany fetches the companions that are not here and tells whether any was.
+func (c *cache) accompany(ctx context.Context, scope string, entry *document, companions []string) (fetched bool) {
 	for _, p := range companions {
-		_, err := c.companionOf(ctx, op.Scope, p, d)
-		if err != nil && !errors.Is(err, formats.ErrNotFound) {
+		_, asked, err := c.companionOf(ctx, scope, p, entry)
+		switch {
+		case err == nil:
+			fetched = fetched || asked
+		case !errors.Is(err, formats.ErrNotFound):
 			c.service.Log.WarnContext(ctx, "fetch what goes with a document", "repository", c.repo.Name, "path", p, "error", err)
 		}
 	}
-	return c.documentContent(op, path, d), nil
+	return fetched
+}
+
+// askAgain asks the upstream for a document that is here.
+func (c *cache) askAgain(ctx context.Context, scope, path string) (*document, error) {
+	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
+	if err != nil {
+		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
+	}
+	return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
 }
 
 // companion passes one on, that of the document in force at the path of.
@@ -49,7 +81,7 @@ func (c *cache) companion(ctx context.Context, op formats.Op, path, of string) (
 	if err != nil {
 		return nil, fmt.Errorf("document that %s goes with: %w", path, err)
 	}
-	found, err := c.companionOf(ctx, op.Scope, path, force)
+	found, _, err := c.companionOf(ctx, op.Scope, path, force)
 	if err == nil {
 		found, err = c.wholeDocument(ctx, op.Scope, path, found)
 	}
@@ -61,17 +93,20 @@ func (c *cache) companion(ctx context.Context, op formats.Op, path, of string) (
 
 // companionOf returns a companion that was fetched since the document that it
 // goes with has been known, or fetches it now.
-func (c *cache) companionOf(ctx context.Context, scope, path string, with *document) (*document, error) {
-	d, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
+func (c *cache) companionOf(ctx context.Context, scope, path string, with *document) (d *document, asked bool, err error) {
+	was, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
+	old := &was
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
-		return c.renewed(ctx, scope, path, nil, "", digest.Sums{})
+		old, version = nil, ""
 	case err != nil:
-		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
-	case d.Checked >= with.since():
-		return d.result(path)
+		return nil, false, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
+	case was.Checked >= with.since():
+		d, err = was.result(path)
+		return d, false, err
 	}
-	return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
+	d, err = c.renewed(ctx, scope, path, old, version, digest.Sums{})
+	return d, true, err
 }
 
 // confirmed is [cache.document] for a document that must not be served when it

@@ -42,7 +42,7 @@ func (s *session) extend(ctx context.Context, tx *tx, e blob.Extender, c formats
 	defer before.Close() //nolint:errcheck // only read
 	to := &pieces{Extender: e, whole: *s.now.Whole, number: number}
 	o := s.service.receiveOptions(short + c.Size)
-	o.After, o.Continued, o.Inline = whole.Hash, true, -1
+	o.After, o.Continued, o.Inline, o.Patient = whole.Hash, true, -1, true
 	rc, err := blob.Receive(ctx, to, io.MultiReader(before, c.Body), o)
 	if err != nil {
 		return true, tx.explain(err)

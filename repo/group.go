@@ -15,6 +15,9 @@ import (
 	"granary/formats"
 )
 
+// partly is the Warning for what was made without a member's part.
+const partly = `199 - "a member of the group could not be asked"`
+
 // group is the view of an ordered merge of its members' records. Members that
 // the caller may not read are not in it.
 type group struct {
@@ -93,7 +96,8 @@ func (g *group) Records(ctx context.Context, scope string) iter.Seq2[formats.Rec
 
 var _ formats.Ranger = (*group)(nil)
 
-// RecordsFrom merges what the members have from a name on.
+// RecordsFrom merges what the members have from a name on. That one could not
+// be asked is an error only if the others have nothing.
 func (g *group) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
 	seqs := make([]iter.Seq2[formats.Record, error], len(g.members))
 	for i, m := range g.members {
@@ -102,8 +106,16 @@ func (g *group) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[f
 	less := func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) }
 	return func(yield func(formats.Record, error) bool) {
 		last, paths := "", map[string]bool{}
+		var failed error
 		for rec, err := range merge(seqs, less, func(err error) bool {
-			return errors.Is(err, formats.ErrNotFound) || g.skip(ctx, err)
+			if errors.Is(err, formats.ErrNotFound) {
+				return true
+			}
+			if !g.skip(ctx, err) {
+				return false
+			}
+			failed = cmpOr(failed, err)
+			return true
 		}) {
 			if err != nil {
 				yield(rec, err)
@@ -119,6 +131,10 @@ func (g *group) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[f
 			if !yield(rec, nil) {
 				return
 			}
+		}
+		if last == "" && failed != nil {
+			// That there is nothing is not known.
+			yield(formats.Record{}, failed)
 		}
 	}
 }
@@ -139,7 +155,7 @@ func (g *group) find(ctx context.Context, op formats.Op, fresh bool) (*formats.C
 		switch {
 		case err == nil:
 			if failed != nil && c.Warning == "" {
-				c.Warning = `199 - "a member of the group could not be asked"`
+				c.Warning = partly
 			}
 			return c, nil
 		case errors.Is(err, formats.ErrNotFound), errors.Is(err, formats.ErrBlocked):

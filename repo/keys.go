@@ -104,7 +104,7 @@ func (s *Service) RotateSigningKey(ctx context.Context, name string, n NewKey) (
 		now := s.Now()
 		for i, k := range c.Keys {
 			if k.Fingerprint == key.Fingerprint {
-				return fmt.Errorf("signing key %s of %s: %w", k.Fingerprint, name, config.ErrExists)
+				return fmt.Errorf("signing key %s of %s %w", k.Fingerprint, name, config.ErrExists)
 			}
 			if k.Until.IsZero() {
 				c.Keys[i].Until = now.Add(n.Overlap)

@@ -29,7 +29,8 @@ type publication struct {
 	Files    []published `cbor:"4,keyasint,omitempty"`
 	Inputs   []byte      `cbor:"5,keyasint,omitempty"` // fingerprint of those records
 
-	read time.Time // when this node read or wrote it
+	read   time.Time // when this node read or wrote it
+	partly bool      // lacks a member of its group; never stored
 }
 
 // published is one document of a publication.
@@ -146,7 +147,7 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 		}
 		return p.get(ctx, r, v, op.Scope, key, signer)
 	}
-	if f == nil && !op.Sum.IsZero() {
+	if f == nil && (!op.Sum.IsZero() || op.Kept) {
 		pub, f, err = p.earlier(ctx, r, op)
 		again = nil
 	}
@@ -161,6 +162,9 @@ func (p *publications) document(ctx context.Context, r *repository, v view, op f
 	}
 	c := p.content(pub, f, again)
 	c.Fixed = op.Fixed
+	if pub.partly {
+		c.Warning = partly
+	}
 	if op.Type != "" {
 		c.Type = op.Type
 	}
@@ -284,6 +288,8 @@ func (p *publications) render(ctx context.Context, r *repository, v view, scope 
 	}
 	pub.Made, pub.Records, pub.Inputs = p.service.Now().UnixNano(), count, inputs.sum()
 	if !keeps(v) {
+		g, ok := v.(*group)
+		pub.partly = ok && g.partial.Load()
 		return pub, nil
 	}
 	table := kv.Table[publication]{Store: p.service.KV}

@@ -102,7 +102,7 @@ func (s *Service) takeSnapshot(ctx context.Context, c *config.Repository, name, 
 	snap := Snapshot{Name: name, At: s.Now().Add(snapshotLead).UnixNano(), CreatedBy: by, Groups: s.pinGroups(c, nil, 0)}
 	_, err := s.snapshotTable().Create(ctx, kv.Snapshot(c.ID, name), snap)
 	if errors.Is(err, kv.ErrConflict) {
-		return nil, fmt.Errorf("snapshot %.64q of %s: %w", name, c.Name, config.ErrExists)
+		return nil, fmt.Errorf("snapshot %.64q of %s %w", name, c.Name, config.ErrExists)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("write snapshot %s of %s: %w", name, c.Name, err)

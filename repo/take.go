@@ -96,7 +96,7 @@ func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised diges
 		body = io.TeeReader(resp.Body, follow)
 	}
 	o := c.service.receiveOptions(resp.Size, promised.Algorithms()...)
-	o.Max = c.service.Registry.Settings().MaxArtifactBytes
+	o.Max, o.Patient = c.service.Registry.Settings().MaxArtifactBytes, true
 	rc, err := blob.Receive(ctx, store, body, o)
 	if err != nil {
 		return nil, upstreamBody(op.Upstream(), err)

@@ -66,6 +66,7 @@ func (t *tx) Blob(ctx context.Context, r io.Reader, also ...digest.Algorithm) (f
 	}
 	o := t.service.receiveOptions(size, also...)
 	o.Max = t.max
+	o.Patient = len(t.blobs) == 0 // others must not wait for what this upload holds itself
 	// One budget for all blobs of the upload: what is beyond it streams into
 	// the store as it arrives.
 	o.Buffer = max(blob.DefaultBuffer-t.buffered, 1)

@@ -209,7 +209,7 @@ func (s *session) Append(ctx context.Context, c formats.Chunk) error {
 		}
 	}
 	o := s.service.receiveOptions(c.Size)
-	o.Max, o.After, o.Continued = settings.MaxArtifactBytes-s.now.Offset, s.now.Hash, true
+	o.Max, o.After, o.Continued, o.Patient = settings.MaxArtifactBytes-s.now.Offset, s.now.Hash, true, true
 	rc, err := blob.Receive(ctx, tx.store, c.Body, o)
 	if err != nil {
 		return tx.explain(err)

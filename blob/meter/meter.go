@@ -75,6 +75,9 @@ func New(inner blob.Store, o Observer) blob.Store {
 	if p, ok := blob.As[blob.Presigner](inner); ok {
 		out = &presigning{s, p}
 	}
+	if p, ok := blob.As[blob.Putter](inner); ok {
+		out = &putting{out, s, p}
+	}
 	if e, ok := blob.As[blob.Extender](inner); ok {
 		out = &extending{out, s, e}
 	}

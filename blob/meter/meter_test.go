@@ -221,6 +221,42 @@ func (*lost) Commit(context.Context) error { return nil }
 func (*lost) Abort(context.Context) error  { return nil }
 func (l *lost) Pieces() []blob.Piece       { return []blob.Piece{l.piece} }
 
+// putter keeps what it is given at once.
+type putter struct{ optional }
+
+func (p putter) Put(ctx context.Context, id blob.ID, content []byte) error {
+	if len(content) > 100 {
+		return blob.ErrNoSpace
+	}
+	w, err := p.Create(ctx, id, int64(len(content)))
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	if err == nil {
+		err = w.Commit(ctx)
+	}
+	return err
+}
+
+func TestPut(t *testing.T) {
+	h := &heard{calls: map[string]int{}}
+	s := meter.New(putter{optional{mem.New(mem.Config{})}}, h)
+	p, ok := blob.As[blob.Putter](s)
+	if !ok {
+		t.Fatal("the store does not take blobs at once any more")
+	}
+	if err := p.Put(t.Context(), newID(t), make([]byte, 70)); err != nil {
+		t.Error(err)
+	}
+	if err := p.Put(t.Context(), newID(t), make([]byte, 101)); !errors.Is(err, blob.ErrNoSpace) {
+		t.Error(err)
+	}
+	h.wants(t, 0, 70, "write success 1", "write no_space 1")
+	if _, ok := blob.As[blob.Putter](meter.New(mem.New(mem.Config{}), h)); ok {
+		t.Error("a store that does not take blobs at once seems to")
+	}
+}
+
 func TestPieces(t *testing.T) {
 	h := &heard{calls: map[string]int{}}
 	s := meter.New(extender{optional{mem.New(mem.Config{})}}, h)

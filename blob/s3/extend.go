@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -76,10 +75,8 @@ func (s *Store) Extend(ctx context.Context, id blob.ID, upload string, number in
 		return nil, fmt.Errorf("extend blob %s: %w", id, err)
 	}
 	w := &writer{s: s, ctx: ctx, id: id, size: size, upload: upload, number: number - 1}
-	w.partCtx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
-	w.landed = sync.NewCond(&w.mu)
 	w.length = func() int64 { return s.pieceLength(w.number, size-w.n) }
-	w.next()
+	w.start()
 	return &extension{w}, nil
 }
 

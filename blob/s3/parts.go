@@ -1,9 +1,9 @@
 package s3
 
 import (
+	"context"
 	"errors"
 	"io"
-	"sync"
 
 	"granary/blob/internal/buffer"
 )
@@ -13,13 +13,9 @@ const (
 	// growEvery is after how many parts their length doubles: 10,000 parts that
 	// begin at 8 MiB reach 5 TiB, and a blob of 7 GiB still has the short ones.
 	growEvery = 1000
-	// segment is what the memory of a part is made of, in bytes.
-	segment = 8 << 20
-	// shortest is the length from which a part gets a whole segment.
-	shortest = 1 << 20
 	// inFlight is how many bytes of parts may be on their way for one upload
-	// while the next part fills: with it, an upload of up to 7 GiB has 24 MiB. A part
-	// longer than that is sent alone.
+	// while the next part fills: with it, an upload of up to 7 GiB has 24 MiB of
+	// [Memory] at the most. A part longer than that is sent alone.
 	inFlight = 16 << 20
 )
 
@@ -36,48 +32,15 @@ func partLength(first, size int64, n int) int64 {
 	return first << ((n - 1) / growEvery)
 }
 
-// memory is where the parts of one upload get their segments from. What it has
-// once taken from the pool it keeps until the end, so that an upload of any
-// length has the same few.
-type memory struct {
-	mu   sync.Mutex // guards free
-	free []*buffer.Buffer
-}
-
-func (m *memory) take() *buffer.Buffer {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if n := len(m.free); n > 0 {
-		b := m.free[n-1]
-		m.free = m.free[:n-1]
-		return b
-	}
-	return buffer.New(segment)
-}
-
-func (m *memory) give(b *buffer.Buffer) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.free = append(m.free, b)
-}
-
-// release gives everything back to the pool.
-func (m *memory) release() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, b := range m.free {
-		b.Release()
-	}
-	m.free = nil
-}
-
 // part is what a part holds, in pooled memory. It is written, then read as
 // often as its request has to be repeated.
 type part struct {
-	mem    *memory
+	mem    *Memory
 	limit  int64            // its length when it is full
+	need   int64            // how long it will be at the most
+	took   int64            // of mem
 	n      int64            // its length now
-	pieces []*buffer.Buffer // each segment long, but for the only one of a short part
+	pieces []*buffer.Buffer // each a segment long, but for the only one of a short part
 	room   int64            // length of all pieces
 	off    int64            // of the next Read
 }
@@ -88,53 +51,74 @@ func (p *part) at(off int64) []byte {
 	return p.pieces[i].B[off%segment : min(segment, p.room-i*segment)]
 }
 
-// fill takes what fits of b.
-func (p *part) fill(b []byte) int {
+// fill takes what fits of b, once there is memory for it.
+func (p *part) fill(ctx context.Context, b []byte, patient bool) (int, error) {
 	n := 0
 	for n < len(b) && p.n < p.limit {
 		if p.n == p.room {
-			p.grow(int64(len(b) - n))
+			if err := p.grow(ctx, int64(len(b)-n), patient); err != nil {
+				return n, err
+			}
 		}
 		dst := p.at(p.n)
 		m := copy(dst[:min(int64(len(dst)), p.limit-p.n)], b[n:])
 		n += m
 		p.n += int64(m)
 	}
-	return n
+	return n, nil
 }
 
-// grow makes room for more bytes: a short piece is replaced by one of at least
-// four times its length, a long one gets another beside it.
-func (p *part) grow(more int64) {
+// grow makes room for more bytes. The first are not counted; for what comes
+// then the part takes all the memory that it may need.
+func (p *part) grow(ctx context.Context, more int64, patient bool) error {
 	if p.room >= segment {
-		p.pieces = append(p.pieces, p.mem.take())
-		p.room += segment
-		return
+		p.add(p.mem.segment())
+		return nil
 	}
-	var b *buffer.Buffer
-	if n := min(max(4*p.room, p.n+more), p.limit); n < shortest {
-		b = buffer.New(n)
+	if p.took == 0 && p.n+more <= uncounted {
+		p.move(buffer.New(min(max(4*p.room, p.n+more), uncounted)))
+		return nil
+	}
+	n := cost(p.need)
+	if err := p.mem.take(ctx, n, patient); err != nil {
+		return err
+	}
+	if p.took = n; n < segment {
+		p.move(buffer.New(n))
 	} else {
-		b = p.mem.take() // it will not stay short
+		p.move(p.mem.segment())
 	}
+	return nil
+}
+
+// move puts what is held into another, longer piece.
+func (p *part) move(b *buffer.Buffer) {
 	if p.room > 0 {
 		copy(b.B, p.pieces[0].B[:p.n])
 		p.pieces[0].Release()
 	}
-	p.pieces = append(p.pieces[:0], b)
-	p.room = min(int64(len(b.B)), segment)
+	p.pieces, p.room = p.pieces[:0], 0
+	p.add(b)
+}
+
+func (p *part) add(b *buffer.Buffer) {
+	p.pieces = append(p.pieces, b)
+	p.room += min(int64(len(b.B)), segment)
 }
 
 // release gives the memory back.
 func (p *part) release() {
 	for _, b := range p.pieces {
 		if int64(len(b.B)) >= segment {
-			p.mem.give(b)
+			p.mem.recycle(b)
 		} else {
 			b.Release()
 		}
 	}
-	p.pieces, p.room, p.n, p.off = nil, 0, 0, 0
+	if p.took > 0 {
+		p.mem.give(p.took)
+	}
+	p.pieces, p.room, p.took, p.n, p.off = nil, 0, 0, 0, 0
 }
 
 // Read implements [io.Reader].

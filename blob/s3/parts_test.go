@@ -2,6 +2,7 @@ package s3
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -35,15 +36,23 @@ func TestPartLength(t *testing.T) {
 func TestPart(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.OneOf(rapid.IntRange(1, 5000), rapid.IntRange(segment-10, 2*segment+10)).Draw(t, "limit")
-		m := &memory{}
-		p := &part{mem: m, limit: int64(limit)}
+		m := NewMemory(0)
+		m.begin()
+		need := limit
+		if rapid.Bool().Draw(t, "known") {
+			need = rapid.IntRange(1, limit).Draw(t, "need")
+		}
+		p := &part{mem: m, limit: int64(limit), need: int64(need)}
 		var want []byte
 		for i := range rapid.IntRange(0, 6).Draw(t, "writes") {
 			n := rapid.OneOf(rapid.IntRange(0, 3000), rapid.IntRange(0, segment+20)).Draw(t, "length")
 			b := bytes.Repeat([]byte{byte(i), byte(n), byte(n >> 8)}, n/3+1)[:n]
-			fits := min(n, limit-len(want))
-			if got := p.fill(b); got != fits {
-				t.Fatalf("fill of %d with %d of %d held = %d, want %d", n, len(want), limit, got, fits)
+			if need < limit { // no more comes
+				b = b[:min(n, need-len(want))]
+			}
+			fits := min(len(b), limit-len(want))
+			if got, err := p.fill(context.Background(), b, false); got != fits || err != nil {
+				t.Fatalf("fill of %d with %d of %d held = %d, %v, want %d", len(b), len(want), limit, got, err, fits)
 			}
 			want = append(want, b[:fits]...)
 		}
@@ -57,14 +66,18 @@ func TestPart(t *testing.T) {
 			}
 		}
 		p.release()
-		m.release()
+		m.end()
+		if m.left != m.total || len(m.free) > 0 {
+			t.Fatalf("%d of %d bytes came back, %d segments are kept", m.left, m.total, len(m.free))
+		}
 	})
 }
 
 func TestPartReader(t *testing.T) {
-	m := &memory{}
-	p := &part{mem: m, limit: 100}
-	p.fill([]byte("hello, part"))
+	p := &part{mem: NewMemory(0), limit: 100, need: 100}
+	if _, err := p.fill(t.Context(), []byte("hello, part"), false); err != nil {
+		t.Fatal(err)
+	}
 	if err := iotest.TestReader(p, []byte("hello, part")); err != nil {
 		t.Error(err)
 	}

@@ -59,6 +59,9 @@ type Config struct {
 	ReadTimeout time.Duration
 	// RetryMode is standard, which it is if empty, or adaptive.
 	RetryMode string
+	// Memory is what parts under way take their memory from; all stores of a
+	// process share one. Nil is DefaultMemory for this store alone.
+	Memory *Memory
 	// Now is the clock for stores whose answers have no date; nil is time.Now.
 	Now func() time.Time
 }
@@ -67,6 +70,7 @@ type Config struct {
 type Store struct {
 	cfg    Config
 	client *s3.Client
+	memory *Memory
 	part   int64 // bytes of the first parts of a multipart upload
 }
 
@@ -74,6 +78,7 @@ var (
 	_ blob.Store       = (*Store)(nil)
 	_ blob.Presigner   = (*Store)(nil)
 	_ blob.ManyDeleter = (*Store)(nil)
+	_ blob.Putter      = (*Store)(nil)
 )
 
 // Open checks the configuration and finds credentials. It asks the bucket
@@ -86,7 +91,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %q: find credentials: %w", cfg.Bucket, err)
 	}
-	s := &Store{cfg: cfg, part: defaultPart}
+	s := &Store{cfg: cfg, memory: cfg.Memory, part: defaultPart}
+	if s.memory == nil {
+		s.memory = NewMemory(DefaultMemory)
+	}
 	client := awshttp.NewBuildableClient().WithReadTimeout(cfg.ReadTimeout).
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = cfg.ConnectTimeout }).
 		WithTransportOptions(func(t *http.Transport) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -250,6 +251,74 @@ func TestMissingBucket(t *testing.T) {
 	}
 	if check.Err(check.Run(t.Context(), s)) == nil {
 		t.Error("check of a missing bucket found nothing")
+	}
+}
+
+// What lies in memory goes from there, and takes nothing of the memory of parts.
+func TestPut(t *testing.T) {
+	cfg := configOf(t)
+	cfg.Memory = NewMemory(0)
+	s := open1(t, cfg)
+	if err := cfg.Memory.take(t.Context(), LeastMemory, false); err != nil {
+		t.Fatal(err)
+	}
+	id := newID(t)
+	content := bytes.Repeat([]byte("content "), 1<<20)
+	if err := s.Put(t.Context(), id, content); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, s, id); !bytes.Equal(got, content) {
+		t.Errorf("%d bytes came back, want %d", len(got), len(content))
+	}
+	if err := s.Put(t.Context(), id, []byte("other")); !errors.Is(err, blob.ErrExists) {
+		t.Errorf("another blob of the id: %v, want ErrExists", err)
+	}
+	if got := readAll(t, s, id); !bytes.Equal(got, content) {
+		t.Error("it was replaced")
+	}
+	empty := newID(t)
+	if err := s.Put(t.Context(), empty, nil); err != nil || len(readAll(t, s, empty)) != 0 {
+		t.Errorf("an empty one: %v", err)
+	}
+	if err := s.Put(t.Context(), "no id", nil); err == nil {
+		t.Error("an id that can't be was taken")
+	}
+}
+
+// Long uploads at once have no more memory than there is, and all come to their
+// end.
+func TestManyWriters(t *testing.T) {
+	cfg := configOf(t)
+	cfg.Memory = NewMemory(16 << 20)
+	s := open1(t, cfg)
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			id := newID(t)
+			content := bytes.Repeat([]byte{byte(i)}, 20<<20+i)
+			rc, err := blob.Receive(t.Context(), s, bytes.NewReader(content), blob.Options{Buffer: 1 << 20, Size: -1, Patient: true, NewID: func() (blob.ID, error) { return id, nil }})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer rc.Discard(t.Context()) //nolint:errcheck // of a test's bucket
+			cfg.Memory.mu.Lock()
+			if cfg.Memory.left < 0 {
+				t.Errorf("%d bytes are taken that there are not", -cfg.Memory.left)
+			}
+			cfg.Memory.mu.Unlock()
+			if _, err := rc.Persist(t.Context()); err != nil {
+				t.Error(err)
+				return
+			}
+			if got := readAll(t, s, id); !bytes.Equal(got, content) {
+				t.Errorf("%d bytes came back, want %d", len(got), len(content))
+			}
+		})
+	}
+	wg.Wait()
+	if m := cfg.Memory; m.left != m.total || m.users != 0 || len(m.free) > 0 {
+		t.Errorf("%d of %d bytes came back, %d writers and %d segments are left", m.left, m.total, m.users, len(m.free))
 	}
 }
 

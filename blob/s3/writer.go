@@ -1,10 +1,12 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"sync"
@@ -39,13 +41,13 @@ type writer struct {
 	// length, if set, says how long the part is that comes next.
 	length func() int64
 
-	n      int64 // bytes taken
-	memory memory
-	cur    *part
-	number int    // of cur, from 1 on
-	upload string // id of the multipart upload, "" while there is none
-	ended  bool   // no more writes
-	done   bool   // committed or aborted
+	n       int64 // bytes taken
+	patient bool  // waits for memory
+	cur     *part
+	number  int    // of cur, from 1 on
+	upload  string // id of the multipart upload, "" while there is none
+	ended   bool   // no more writes
+	done    bool   // committed or aborted
 
 	// Parts are sent with a context of their own: a part that is cut off may
 	// reach the store after the abort, and be left.
@@ -71,10 +73,17 @@ func (s *Store) Create(ctx context.Context, id blob.ID, size int64) (blob.Writer
 		return nil, fmt.Errorf("create blob %s: %w", id, err)
 	}
 	w := &writer{s: s, ctx: ctx, id: id, size: size, nonce: rand.Text()}
-	w.partCtx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
-	w.landed = sync.NewCond(&w.mu)
-	w.next()
+	w.start()
 	return w, nil
+}
+
+// start makes a writer ready for its first byte.
+func (w *writer) start() {
+	w.patient = blob.IsPatient(w.ctx)
+	w.partCtx, w.stop = context.WithCancel(context.WithoutCancel(w.ctx))
+	w.landed = sync.NewCond(&w.mu)
+	w.s.memory.begin()
+	w.next()
 }
 
 // next begins another part.
@@ -84,7 +93,11 @@ func (w *writer) next() {
 	if w.length != nil {
 		limit = w.length()
 	}
-	w.cur = &part{mem: &w.memory, limit: limit}
+	need := limit
+	if w.size >= 0 {
+		need = min(limit, w.size-w.n)
+	}
+	w.cur = &part{mem: w.s.memory, limit: limit, need: need}
 }
 
 // Write implements [blob.Writer].
@@ -113,9 +126,12 @@ func (w *writer) write(p []byte) error {
 			}
 			w.next()
 		}
-		m := w.cur.fill(p)
+		m, err := w.cur.fill(w.ctx, p, w.patient)
 		p = p[m:]
 		w.n += int64(m)
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -159,10 +175,12 @@ func (w *writer) reserve(n int64) error {
 
 func (w *writer) sendPart(p *part, number int) {
 	n := p.n
+	landed := w.s.memory.sending()
 	out, err := w.s.client.UploadPart(w.partCtx, &s3.UploadPartInput{
 		Bucket: &w.s.cfg.Bucket, Key: aws.String(w.s.key(w.id)), UploadId: &w.upload,
 		PartNumber: aws.Int32(int32(number)), ContentLength: &n, Body: p, //nolint:gosec // at most 10,000
 	})
+	landed()
 	p.release()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -193,7 +211,7 @@ func (w *writer) Commit(ctx context.Context) error {
 func (w *writer) end() {
 	w.stop()
 	w.cur.release()
-	w.memory.release()
+	w.s.memory.end()
 }
 
 func (w *writer) commit(ctx context.Context) error {
@@ -201,12 +219,13 @@ func (w *writer) commit(ctx context.Context) error {
 		return err
 	}
 	if w.upload == "" {
-		return w.settle(ctx, w.put(ctx))
+		defer w.s.memory.sending()()
+		return w.s.settle(ctx, w.id, w.nonce, w.s.put(ctx, w.id, w.nonce, w.cur, w.cur.n))
 	}
 	if err := w.sendLast(ctx); err != nil {
 		return err
 	}
-	return w.settle(ctx, w.s.complete(ctx, w.id, w.upload, w.parts))
+	return w.s.settle(ctx, w.id, w.nonce, w.s.complete(ctx, w.id, w.upload, w.parts))
 }
 
 // whole ends the writing, and refuses what is not as long as was announced.
@@ -234,13 +253,28 @@ func (w *writer) sendLast(ctx context.Context) error {
 	return w.err
 }
 
-// put stores a blob of one part.
-func (w *writer) put(ctx context.Context) error {
+// Put implements [blob.Putter].
+func (s *Store) Put(ctx context.Context, id blob.ID, content []byte) error {
+	err := valid(ctx, id)
+	if err == nil {
+		nonce := rand.Text()
+		err = s.settle(ctx, id, nonce, s.put(ctx, id, nonce, bytes.NewReader(content), int64(len(content))))
+	}
+	if err != nil {
+		return fmt.Errorf("put blob %s: %w", id, mapped(ctx, err))
+	}
+	return nil
+}
+
+// put stores a blob by one request.
+func (s *Store) put(ctx context.Context, id blob.ID, nonce string, content io.ReadSeeker, size int64) error {
 	return retryConflict(ctx, func(condition *string) error {
-		w.cur.off = 0
-		_, err := w.s.client.PutObject(ctx, &s3.PutObjectInput{
-			Bucket: &w.s.cfg.Bucket, Key: aws.String(w.s.key(w.id)), ContentLength: aws.Int64(w.cur.n), Body: w.cur,
-			IfNoneMatch: condition, Metadata: map[string]string{writerKey: w.nonce},
+		if _, err := content.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: &s.cfg.Bucket, Key: aws.String(s.key(id)), ContentLength: &size, Body: content,
+			IfNoneMatch: condition, Metadata: map[string]string{writerKey: nonce},
 			ContentType: aws.String("application/octet-stream"),
 		})
 		return err
@@ -280,12 +314,12 @@ func retryConflict(ctx context.Context, create func(condition *string) error) er
 
 // settle looks whether what failed has happened all the same: a reply that was
 // lost makes the repeated request find the key taken or the upload gone.
-func (w *writer) settle(ctx context.Context, err error) error {
+func (s *Store) settle(ctx context.Context, id blob.ID, nonce string, err error) error {
 	if err == nil || status(err) != http.StatusPreconditionFailed && code(err) != "NoSuchUpload" {
 		return err
 	}
-	out, herr := w.s.head(ctx, w.id)
-	if herr == nil && out.Metadata[writerKey] == w.nonce {
+	out, herr := s.head(ctx, id)
+	if herr == nil && out.Metadata[writerKey] == nonce {
 		return nil
 	}
 	return err

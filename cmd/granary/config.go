@@ -18,6 +18,8 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
+
+	"granary/blob/s3"
 )
 
 // Config is what a server is started with. Every key is also an environment
@@ -44,6 +46,9 @@ type Config struct {
 	// AuditRate bounds what this node reads for audits, in bytes a second; 0 is
 	// no bound.
 	AuditRate int64 `koanf:"audit_rate" json:"audit_rate"`
+	// PartMemory is what parts of long uploads may take that are on their way to
+	// buckets, in bytes, for all of them together; 8 MiB is the least.
+	PartMemory int64 `koanf:"part_memory" json:"part_memory"`
 	// MetricsListen serves /metrics without a login at an address of its own.
 	// Optional: /metrics on the main address needs a login.
 	MetricsListen string `koanf:"metrics_listen" json:"metrics_listen"`
@@ -115,7 +120,7 @@ type InitializationConfig struct {
 
 func defaults() Config {
 	return Config{
-		Data: "./data", ShutdownTimeout: 15 * time.Second, AuditRate: 64 << 20, LogLevel: "info",
+		Data: "./data", ShutdownTimeout: 15 * time.Second, AuditRate: 64 << 20, PartMemory: s3.DefaultMemory, LogLevel: "info",
 		HTTP:    HTTPConfig{Listen: ":8080"},
 		Cluster: ClusterConfig{Beat: 30 * time.Second, Dead: 90 * time.Second},
 		// koanf merges what a file has into this map.
@@ -136,13 +141,15 @@ type sources struct {
 
 // loadConfig reads all sources and refuses keys that it does not know.
 func loadConfig(s sources) (Config, error) {
-	k := koanf.New(".")
-	if err := k.Load(structs.Provider(defaults(), "koanf"), nil); err != nil {
-		return Config{}, fmt.Errorf("default configuration: %w", err)
+	k, known, err := defaultKeys()
+	if err != nil {
+		return Config{}, err
 	}
-	known := k.Keys()
 	environ := fromEnvironment(known, s.environ)
 	if err := loadFile(k, s, environ); err != nil {
+		return Config{}, err
+	}
+	if err := errors.Join(unflatten(k, known), refuseUnknown(k, known)); err != nil {
 		return Config{}, err
 	}
 	if err := k.Load(environ, nil); err != nil {
@@ -152,14 +159,23 @@ func loadConfig(s sources) (Config, error) {
 		return Config{}, fmt.Errorf("flags: %w", err)
 	}
 	var c Config
-	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+	err = k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(",")),
 	}})
 	if err != nil {
-		return Config{}, fmt.Errorf("configuration: %w", err)
+		return Config{}, undecoded(err)
 	}
 	return c, c.check()
+}
+
+// defaultKeys has every key.
+func defaultKeys() (k *koanf.Koanf, known []string, err error) {
+	k = koanf.New(".")
+	if err := k.Load(structs.Provider(defaults(), "koanf"), nil); err != nil {
+		return nil, nil, fmt.Errorf("default configuration: %w", err)
+	}
+	return k, k.Keys(), nil
 }
 
 // loadFile reads the file that was named, else the one beside the data.
@@ -187,7 +203,7 @@ func loadFile(k *koanf.Koanf, s sources, environ *env.Env) error {
 func fromEnvironment(known, environ []string) *env.Env {
 	byName := map[string]string{}
 	for _, key := range known {
-		byName["GRANARY_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = key
+		byName["GRANARY_"+strings.ToUpper(flat(key))] = key
 	}
 	return env.Provider(".", env.Opt{
 		Prefix:      "GRANARY_",
@@ -224,6 +240,9 @@ func (c *Config) check() error {
 	}
 	if c.AuditRate < 0 {
 		bad("audit_rate is negative")
+	}
+	if c.PartMemory < s3.LeastMemory {
+		bad("part_memory is %d; %d are the least", c.PartMemory, s3.LeastMemory)
 	}
 	if c.Cluster.Beat <= 0 || c.Cluster.Dead < 2*c.Cluster.Beat {
 		bad("cluster.dead is %v; it must be at least twice cluster.beat, which is %v and must be positive", c.Cluster.Dead, c.Cluster.Beat)

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"soon dead":      "cluster: {beat: 10s, dead: 15s}\n",
 		"no beat":        "cluster: {beat: 0s}\n",
 		"negative rate":  "audit_rate: -1\n",
+		"small parts":    "part_memory: 8388607\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := loadConfig(sources{file: write(t, "c.yaml", text)}); err == nil {
@@ -78,6 +80,58 @@ func TestLoadConfigRefuses(t *testing.T) {
 	}
 	if _, err := loadConfig(sources{file: filepath.Join(t.TempDir(), "none.yaml")}); err == nil {
 		t.Error("a named file that is missing was taken")
+	}
+}
+
+// TestLoadConfigSays: a start that fails says in one line which key is wrong.
+func TestLoadConfigSays(t *testing.T) {
+	for text, want := range map[string]string{
+		"htpp: {listen: ':1'}\n":               "configuration: there is no key htpp.listen",
+		"http: {lisen: ':1'}\nkvv: 1\n":        "configuration: there are no keys http.lisen, kvv",
+		"http: {listen: {port: 1}}\n":          "configuration: 'http.listen' expected type 'string'",
+		"http: 7\n":                            "configuration: 'http' expected a map",
+		"shutdown_timeout: soon\n":             "configuration: 'shutdown_timeout' time: invalid duration",
+		"initialization: {repos: []}\n":        "configuration: there is no key initialization.repos",
+		"upstream_denied: [10.0.0.0/8]\n":      "configuration: there is no key upstream_denied",
+		"http: {listen: x}\nupstream_deny: 7":  "",
+		"initialization: {settings: {x: 1}}\n": "",
+	} {
+		_, err := loadConfig(sources{file: write(t, "c.yaml", text)})
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%q: %v", text, err)
+		case want != "" && (err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n")):
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestFlatKeys(t *testing.T) {
+	c, err := loadConfig(sources{
+		file:    write(t, "c.yaml", "upstream_deny: [10.0.0.0/8]\nupstream_allow: [10.1.0.0/16]\nkv_dynamodb_table: flat\nmetrics_listen: ':9'\n"),
+		environ: []string{"GRANARY_UPSTREAM_ALLOW=10.2.0.0/16"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Upstream.Deny; len(got) != 1 || got[0] != "10.0.0.0/8" {
+		t.Errorf("upstream.deny = %q", got)
+	}
+	if got := c.Upstream.Allow; len(got) != 1 || got[0] != "10.2.0.0/16" {
+		t.Errorf("upstream.allow = %q, want the variable's", got)
+	}
+	if c.KV.DynamoDB.Table != "flat" || c.MetricsListen != ":9" {
+		t.Errorf("table %q, metrics %q", c.KV.DynamoDB.Table, c.MetricsListen)
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	got, err := unknownVariables([]string{
+		"HOME=/x", "GRANARY_KV_TYP=x", "GRANARY_KV_TYPE=pebble", "GRANARY_TOKEN=x", "GRANARY_PORT=tcp://10.0.0.1:80", "GRANARY_SERVICE_HOST=x",
+		"GRANARY_TELEMETRY_OTLP_ENDPOINT=x", "GRANARY_UPSTREAM_DENY=10.0.0.0/8",
+	})
+	if want := []string{"GRANARY_KV_TYP", "GRANARY_TELEMETRY_OTLP_ENDPOINT"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("unknown variables %q, %v, want %q", got, err, want)
 	}
 }
 

@@ -39,6 +39,7 @@ func root() *cobra.Command {
 an embedded store in ./data; with kv.type: dynamodb any number of servers share
 one table and one bucket. Configuration comes from a YAML file, from GRANARY_*
 variables over it, and from flags over both.`,
+		Version:       version + " " + revision(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -48,7 +49,29 @@ variables over it, and from flags over both.`,
 	c.AddCommand(serveCommand(&o), configCommand(&o), storeCommand(&o), kvCommand(&o), versionCommand())
 	c.AddCommand(clientCommands()...)
 	c.AddCommand(applyCommand())
+	c.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	pointToHelp(c)
 	return c
+}
+
+// pointToHelp makes wrong arguments and flags end with where the right ones are.
+func pointToHelp(c *cobra.Command) {
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError(c, err) })
+	for _, sub := range c.Commands() {
+		if args := sub.Args; args != nil {
+			sub.Args = func(c *cobra.Command, given []string) error {
+				if err := args(c, given); err != nil {
+					return usageError(c, err)
+				}
+				return nil
+			}
+		}
+		pointToHelp(sub)
+	}
+}
+
+func usageError(c *cobra.Command, err error) error {
+	return fmt.Errorf("%w; \"%s --help\" tells more", err, c.CommandPath())
 }
 
 // options are the flags that several commands have.

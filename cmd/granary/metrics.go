@@ -65,7 +65,7 @@ func (i *instruments) meter(s database) database { return metered{kvmeter.New(s,
 
 // openStore opens a blob store and counts what is done with it.
 func (n *node) openStore(ctx context.Context, s *config.Store) (blob.Store, error) {
-	bs, err := openStore(ctx, s)
+	bs, err := openStore(ctx, s, n.parts)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"granary/audit"
 	"granary/auth"
+	"granary/blob/s3"
 	"granary/cluster"
 	"granary/cluster/task"
 	"granary/events"
@@ -41,6 +42,7 @@ type node struct {
 	records  *record.Store
 	upstream *upstream.Client
 	repos    *repo.Service
+	parts    *s3.Memory
 	tasks    *task.Service
 
 	collector   gc.Task
@@ -56,7 +58,7 @@ type node struct {
 
 // startNode opens the stores, joins the cluster and prepares a first start.
 func startNode(ctx context.Context, c *Config, log *slog.Logger) (*node, error) {
-	n := &node{config: c, log: log, stop: func() {}}
+	n := &node{config: c, log: log, parts: s3.NewMemory(c.PartMemory), stop: func() {}}
 	err := n.open(ctx)
 	if err == nil {
 		err = n.prepare(ctx)

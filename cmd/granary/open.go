@@ -57,7 +57,9 @@ func dynamoConfig(c *Config) dynamo.Config {
 	}
 }
 
-func openStore(ctx context.Context, s *config.Store) (blob.Store, error) {
+// openStore opens a blob store; parts is what its uploads take memory from, nil
+// for memory of its own.
+func openStore(ctx context.Context, s *config.Store, parts *s3.Memory) (blob.Store, error) {
 	if s.Type == config.File {
 		return fs.Open(fs.Config{Root: s.Root, Sync: s.Sync, IOSize: int(s.IOSize) << 10, DirectIO: s.DirectIO, Now: wallClock})
 	}
@@ -68,7 +70,7 @@ func openStore(ctx context.Context, s *config.Store) (blob.Store, error) {
 	return s3.Open(ctx, s3.Config{
 		Bucket: s.Bucket, Endpoint: s.Endpoint, Region: s.Region, Prefix: s.Prefix, AccessKey: s.AccessKey, SecretKey: secret,
 		MaxRetries: int(s.MaxRetries), ConnectTimeout: time.Duration(s.ConnectTimeout) * time.Second,
-		ReadTimeout: time.Duration(s.ReadTimeout) * time.Second, RetryMode: string(s.RetryMode), Now: wallClock,
+		ReadTimeout: time.Duration(s.ReadTimeout) * time.Second, RetryMode: string(s.RetryMode), Memory: parts, Now: wallClock,
 	})
 }
 
@@ -86,7 +88,7 @@ func prefixes(key string, list []string) ([]netip.Prefix, error) {
 
 // probe tells whether a new or changed store works, before it is used.
 func probe(ctx context.Context, s *config.Store) error {
-	bs, err := openStore(ctx, s)
+	bs, err := openStore(ctx, s, nil)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func (p *ports) run(ctx context.Context) error {
 func (p *ports) follow() {
 	wanted := map[string]bool{}
 	for _, c := range p.repositories() {
-		if address, ok := registry.Address(c.Listen); ok {
+		if address, ok := c.ListenAddress(); ok {
 			wanted[address] = true
 		}
 	}
@@ -99,7 +99,9 @@ func (p *ports) listen(address string) {
 		return
 	}
 	delete(p.failed, address)
-	s := httpapi.NewServer(p.server)
+	c := p.server
+	c.Handler = registry.OnListener(address, c.Handler)
+	s := httpapi.NewServer(c)
 	p.open[address] = &port{s, l}
 	p.work.Go(func() {
 		if err := s.Serve(l); err != nil {

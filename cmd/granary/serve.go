@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -51,6 +52,13 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	}
 	defer reserveHeadroom()()
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	unknown, err := unknownVariables(os.Environ())
+	if err != nil {
+		return err
+	}
+	for _, name := range unknown {
+		log.Warn("an environment variable is none of the configuration's and changes nothing", "name", name)
+	}
 	lines := telemetry.NewWriter(stderr, 64<<10, logFlush)
 	defer func() { err = errors.Join(err, lines.Close()) }()
 

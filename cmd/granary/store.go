@@ -42,7 +42,7 @@ func checkStore(c *cobra.Command, conf *Config, name string) error {
 	if err != nil {
 		return err
 	}
-	bs, err := openStore(ctx, s)
+	bs, err := openStore(ctx, s, nil)
 	if err != nil {
 		return err
 	}

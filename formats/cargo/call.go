@@ -47,8 +47,6 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	h := w.Header()
 	h.Set("Content-Type", typeJSON)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-cache")
-	h.Add("Vary", "Authorization")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		w.Write(body) //nolint:errcheck // the client went away; the status has been sent
@@ -60,6 +58,9 @@ func answer(w http.ResponseWriter, r *http.Request, status int, v any) error {
 func (*Format) Fail(w http.ResponseWriter, r *http.Request, status int, message string) bool {
 	return answer(w, r, status, failure(message)) == nil
 }
+
+// Speaks knows Cargo, which says "cargo/1.84.0", or "cargo 1.68.0" in old versions.
+func (*Format) Speaks(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "cargo") }
 
 func failure(message string) any {
 	type detail struct {
@@ -103,7 +104,6 @@ func me(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "sandbox; default-src 'none'; frame-ancestors 'none'")
-	h.Set("Cache-Control", "no-cache")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return nil

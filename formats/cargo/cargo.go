@@ -31,6 +31,7 @@ var (
 	_ formats.Indexer      = (*Format)(nil)
 	_ formats.Promiser     = (*Format)(nil)
 	_ formats.Failer       = (*Format)(nil)
+	_ formats.Speaker      = (*Format)(nil)
 	_ formats.Answerer     = (*Format)(nil)
 	_ formats.Caller       = (*Format)(nil)
 	_ formats.Titler       = (*Format)(nil)
@@ -205,7 +206,7 @@ func (*Format) Credential(r *http.Request) (string, bool) {
 // Challenge tells Cargo where people log in.
 func (f *Format) Challenge(r *http.Request) string {
 	site := formats.SiteOf(r.Context())
-	if !strings.HasPrefix(r.UserAgent(), "cargo") {
+	if !f.Speaks(r) {
 		op, ok := f.Route(formats.Req{Method: r.Method, Path: site.Path})
 		if !ok || op.Kind == formats.Doc || op.Kind == formats.Call && op.Label == labelGit {
 			return ""

@@ -443,11 +443,14 @@ func TestCredentials(t *testing.T) {
 			r.Method = http.MethodPut
 		}
 		r = r.WithContext(formats.WithSite(r.Context(), formats.Site{Path: path}))
+		if format().Speaks(r) {
+			t.Errorf("%s: taken for one of Cargo's", path)
+		}
 		if got := format().Challenge(r); (got == `Cargo login_url="/me"`) != want {
 			t.Errorf("%s: %q", path, got)
 		}
 		r.Header.Set("User-Agent", "cargo/1.95.0")
-		if got := format().Challenge(r); got == "" {
+		if got := format().Challenge(r); got == "" || !format().Speaks(r) {
 			t.Errorf("%s: no challenge for Cargo", path)
 		}
 	}

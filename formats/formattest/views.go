@@ -51,6 +51,9 @@ type Sample struct {
 	// Verbatim: a cache passes the upstream's documents on as they are, so that
 	// rules hold for files alone, and those of age in a group too.
 	Verbatim bool
+	// Undated: the documents name versions without their times, so that rules of
+	// age hold for files alone.
+	Undated bool
 	// Remove deletes version n. Optional.
 	Remove func(n int) string
 	// Empty: the documents are there, and name nothing, before anything is
@@ -71,6 +74,7 @@ func Views(t *testing.T, s Sample) {
 	t.Run("group", s.group)
 	t.Run("wrong bytes", s.wrongBytes)
 	t.Run("upstream down", s.upstreamDown)
+	t.Run("upstream unreadable", s.upstreamUnreadable)
 	t.Run("two nodes", s.twoNodes)
 	t.Run("as it was", s.asItWas)
 	if _, ok := s.New(time.Now).(formats.Releaser); ok {
@@ -316,6 +320,45 @@ func (s Sample) upstreamDown(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// upstreamUnreadable: what is no document of the format is not taken for one
+// that names nothing, by a group either; and it does not stand in the way of the
+// other members, whose document says what it lacks.
+func (s Sample) upstreamUnreadable(t *testing.T) {
+	if len(s.Docs) == 0 {
+		return
+	}
+	r := s.rig(t, repotest.Options{})
+	r.Create("origin", config.Hosted, s.name(), nil)
+	r.Create("own", config.Hosted, s.name(), nil)
+	up := r.Serve(t)
+	r.Cache("c", s.name(), up.URL+"/origin"+s.Upstream, 0)
+	r.Group("alone", s.name(), "c")
+	r.Group("g", s.name(), "c", "own")
+	s.fill(t, r, "origin", 0)
+	s.fill(t, r, "own", 1)
+	up.Misbehave(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Write([]byte("\x00 { under maintenance")) //nolint:errcheck // a test server
+		return true
+	})
+	for _, d := range s.Docs {
+		if _, _, err := r.Send(t.Context(), "c", "GET", d, nil); !errors.Is(err, formats.ErrUpstream) {
+			continue // nothing says that this is no document
+		}
+		r.Refused(formats.ErrUpstream, "alone", "GET", d, nil)
+		s.named(t, r, "g", 1)
+		if c, _, err := r.Send(t.Context(), "g", "GET", d, nil); err != nil || c.Warning == "" {
+			t.Errorf("g/%s does not say that it lacks a member: %v", d, err)
+		}
+	}
+	up.Misbehave(nil)
+	s.named(t, r, "g", 0, 1)
+	for _, d := range s.Docs {
+		if c, _, err := r.Send(t.Context(), "g", "GET", d, nil); err != nil || c.Warning != "" {
+			t.Errorf("g/%s with all members: %v, %q", d, err, c.Warning)
+		}
 	}
 }
 

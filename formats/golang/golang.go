@@ -32,6 +32,7 @@ var (
 	_ formats.Indexer  = (*Format)(nil)
 	_ formats.Verifier = (*Format)(nil)
 	_ formats.Failer   = (*Format)(nil)
+	_ formats.Speaker  = (*Format)(nil)
 	_ formats.Answerer = (*Format)(nil)
 	_ formats.Caller   = (*Format)(nil)
 )
@@ -209,6 +210,12 @@ func routeDelete(path string) (formats.Op, bool) {
 // Call answers what no module can have.
 func (*Format) Call(_ http.ResponseWriter, r *http.Request, _ formats.Op, _ formats.View) error {
 	return fmt.Errorf("%s is no file of a Go module: %w", r.URL.Path, formats.ErrNotFound)
+}
+
+// Speaks knows the go command by what it asks for.
+func (*Format) Speaks(r *http.Request) bool {
+	p := formats.SiteOf(r.Context()).Path
+	return strings.Contains(p, "/@v/") || strings.HasSuffix(p, "/@latest") || strings.HasPrefix(p, "sumdb/")
 }
 
 // Fail tells the go command what is wrong as text, which it shows. Clients that

@@ -133,6 +133,17 @@ func TestEntry(t *testing.T) {
 	}
 }
 
+func TestSpeaks(t *testing.T) {
+	for path, want := range map[string]bool{
+		"corp.example/lib/@v/list": true, "corp.example/lib/@latest": true, "sumdb/sum.example/latest": true, "corp.example/lib": false, "upload": false, "": false,
+	} {
+		r := httptest.NewRequest("GET", "/repository/r/"+path, nil)
+		if got := format().Speaks(r.WithContext(formats.WithSite(r.Context(), formats.Site{Path: path}))); got != want {
+			t.Errorf("%q: %v", path, got)
+		}
+	}
+}
+
 func FuzzRoute(f *testing.F) {
 	for _, p := range []string{
 		"example.com/m/@v/list", "example.com/m/@latest", "github.com/!a/b/@v/v1.0.0-!r.zip", "sumdb/s.example.com/tile/8/data/x001/234.p/5",

@@ -34,6 +34,12 @@ func goodName(name string) bool {
 	return len(name) <= maxName && name != "-" && !strings.HasPrefix(name, "-/") && nameForm.MatchString(name)
 }
 
+// newName tells what a package can be called that is published now: what npm
+// itself takes, https://github.com/npm/validate-npm-package-name.
+func newName(name string) bool {
+	return goodName(name) && newForm.MatchString(name) && name != "node_modules" && name != "favicon.ico"
+}
+
 // goodVersion tells what is a semantic version, written in full.
 func goodVersion(version string) bool {
 	v := "v" + version

@@ -26,6 +26,7 @@ var (
 	_ formats.Promiser    = (*Format)(nil)
 	_ formats.Accepter    = (*Format)(nil)
 	_ formats.Failer      = (*Format)(nil)
+	_ formats.Speaker     = (*Format)(nil)
 	_ formats.Answerer    = (*Format)(nil)
 	_ formats.Caller      = (*Format)(nil)
 	_ formats.Substituter = (*Format)(nil)
@@ -61,6 +62,7 @@ const (
 	labelNoKeys       = "no keys"
 	labelAttestations = "attestations"
 	labelComponent    = "component"
+	labelBadName      = "bad name"
 	labelNone         = "none"
 )
 
@@ -84,7 +86,7 @@ func (*Format) Route(req formats.Req) (formats.Op, bool) {
 	}
 	name, rest, ok := splitName(req.Path)
 	if !ok {
-		return formats.Op{}, false
+		return routeBadName(req, rest)
 	}
 	switch req.Method {
 	case http.MethodGet, http.MethodHead:
@@ -107,6 +109,11 @@ func splitName(p string) (name, rest string, ok bool) {
 		name += "/" + base
 	}
 	return name, rest, goodName(name)
+}
+
+// routeBadName takes a publish of what no package can be called, to say so.
+func routeBadName(req formats.Req, rest string) (formats.Op, bool) {
+	return formats.Op{Kind: formats.Write, Label: labelBadName, Path: req.Path}, req.Method == http.MethodPut && req.Path != "" && rest == "" && !req.Slash
 }
 
 func routeRead(req formats.Req, name, rest string) (formats.Op, bool) {
@@ -193,6 +200,16 @@ func (*Format) Fail(w http.ResponseWriter, _ *http.Request, status int, message 
 	return true
 }
 
+// Speaks knows clients by the name that they give themselves.
+func (*Format) Speaks(r *http.Request) bool {
+	name, _, _ := strings.Cut(r.UserAgent(), "/")
+	switch name {
+	case "npm", "pnpm", "yarn", "Bun":
+		return true
+	}
+	return false
+}
+
 // Answer tells that a write is done.
 func (*Format) Answer(w http.ResponseWriter, _ *http.Request, op formats.Op, _ []formats.Record) bool {
 	if op.Label == labelComponent {
@@ -222,6 +239,8 @@ func (*Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx
 		return unpublish(ctx, op, up, tx)
 	case op.Label == labelComponent:
 		return component(ctx, up, tx)
+	case op.Label == labelBadName:
+		return bad("%q is no name of a package", op.Path)
 	}
 	s, err := readSubmission(ctx, up, tx)
 	switch {

@@ -87,11 +87,14 @@ func TestPublishRefused(t *testing.T) {
 			t.Errorf("%s: stored %q", what, keys)
 		}
 	}
-	for _, name := range []string{"Lib", ".lib", "_lib", "a/b/c", "@corp", "-"} {
+	for _, name := range []string{"Lib", ".lib", "_lib", "@corp", "-", "lébel", "__proto__", "node_modules", "favicon.ico", "a b", strings.Repeat("x", 215)} {
 		s := formattest.NewStore(t, format())
-		if err := publish(t, s, name, "1.0.0", ""); err == nil {
-			t.Errorf("%q was published", name)
+		if err := publish(t, s, name, "1.0.0", ""); !errors.Is(err, formats.ErrBadRequest) {
+			t.Errorf("%q: %v", name, err)
 		}
+	}
+	if err := publish(t, formattest.NewStore(t, format()), "a/b/c", "1.0.0", ""); err == nil {
+		t.Error("a/b/c was published")
 	}
 }
 
@@ -300,6 +303,19 @@ func FuzzParse(f *testing.F) {
 			last = rec.Name
 		}
 	})
+}
+
+func TestSpeaks(t *testing.T) {
+	for agent, want := range map[string]bool{
+		"npm/11.19.1 node/v20.20.2 linux x64": true, "pnpm/9.8.0 npm/? node/v20.20.2 linux x64": true, "yarn/1.22.22 npm/? node/v20.20.2 linux x64": true,
+		"Bun/1.2.0": true, "curl/8.0": false, "": false, "npmx/1": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/repository/r/lib", nil)
+		r.Header.Set("User-Agent", agent)
+		if got := format().Speaks(r); got != want {
+			t.Errorf("%q: %v", agent, got)
+		}
+	}
 }
 
 func FuzzRoute(f *testing.F) {

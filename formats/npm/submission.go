@@ -121,7 +121,7 @@ func publish(ctx context.Context, p publication, tx formats.Tx) error {
 		return bad("package.json in the tarball is that of %q, not of %q", name, p.name)
 	case p.version != "" && version != p.version:
 		return bad("package.json in the tarball has version %q, not %q", version, p.version)
-	case !goodName(name) || !newForm.MatchString(name):
+	case !newName(name):
 		return bad("%q is no name of a package", name)
 	case !goodVersion(version):
 		return bad("%q is no version", version)

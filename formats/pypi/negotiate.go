@@ -12,7 +12,7 @@ var forms = [...]struct {
 	name    string
 	aliases [2]string
 }{
-	{typeText, [2]string{"text/html", ""}},
+	{typeText, [2]string{mediaText, ""}},
 	{typeHTML, [2]string{typeHTML, "application/vnd.pypi.simple.latest+html"}},
 	{typeJSON, [2]string{typeJSON, "application/vnd.pypi.simple.latest+json"}},
 }
@@ -21,7 +21,8 @@ var forms = [...]struct {
 // else the greatest quality that Accept gives. false: none will do.
 func negotiate(accept []string, format string) (string, bool) {
 	if format != "" {
-		accept = []string{format}
+		// The plus of "+json" that was not escaped is a space in a query.
+		accept = []string{strings.ReplaceAll(format, " ", "+")}
 	}
 	if len(accept) == 0 {
 		return typeText, true

@@ -34,7 +34,7 @@ func (*Format) Entry(scope string) string {
 // Accepts asks for pages as JSON, which says more.
 func (*Format) Accepts(path string) string {
 	if strings.HasSuffix(path, "/") {
-		return typeJSON + ", " + typeHTML + ";q=0.2, " + typeText + ";q=0.1"
+		return typeJSON + ", " + typeHTML + ";q=0.2, " + mediaText + ";q=0.1"
 	}
 	return ""
 }

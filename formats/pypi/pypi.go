@@ -64,7 +64,8 @@ const (
 const (
 	typeJSON       = "application/vnd.pypi.simple.v1+json"
 	typeHTML       = "application/vnd.pypi.simple.v1+html"
-	typeText       = "text/html"
+	mediaText      = "text/html"
+	typeText       = mediaText + "; charset=utf-8"
 	typeProvenance = "application/vnd.pypi.integrity.v1+json"
 	typeMetadata   = "text/plain; charset=utf-8"
 	typeFile       = "application/octet-stream"
@@ -236,9 +237,9 @@ func (f *Format) Call(w http.ResponseWriter, r *http.Request, op formats.Op, vie
 		return nil
 	case labelNoForm:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Vary", "Accept")
+		w.Header().Add("Vary", "Accept")
 		w.WriteHeader(http.StatusNotAcceptable)
-		_, err := io.WriteString(w, "this page can be had as "+typeJSON+", "+typeHTML+" and "+typeText+"\n")
+		_, err := io.WriteString(w, "this page can be had as "+typeJSON+", "+typeHTML+" and "+mediaText+"\n")
 		return err
 	case labelJSON:
 		return callJSON(w, r, op, view)

@@ -21,9 +21,9 @@ func TestRoute(t *testing.T) {
 		method, target string
 		want           formats.Op // zero: no route
 	}{
-		{"GET", "simple/", formats.Op{Kind: formats.Doc, Label: "root", Scope: "simple", Path: "index.html", Type: "text/html", Missing: true}},
+		{"GET", "simple/", formats.Op{Kind: formats.Doc, Label: "root", Scope: "simple", Path: "index.html", Type: "text/html; charset=utf-8", Missing: true}},
 		{"GET", "simple", redirect("simple/")},
-		{"GET", "simple/lib/", formats.Op{Kind: formats.Doc, Label: "project", Scope: "packages/lib", Path: "index.html", Type: "text/html"}},
+		{"GET", "simple/lib/", formats.Op{Kind: formats.Doc, Label: "project", Scope: "packages/lib", Path: "index.html", Type: "text/html; charset=utf-8"}},
 		{"GET", "simple/lib/?format=application/vnd.pypi.simple.v1%2Bjson", formats.Op{Kind: formats.Doc, Label: "project", Scope: "packages/lib", Path: "index.json", Type: simpleJSON}},
 		{"GET", "simple/lib", redirect("lib/")},
 		{"GET", "simple/My_Lib/", redirect("../my-lib/")},

@@ -112,6 +112,7 @@ func TestNegotiate(t *testing.T) {
 		{[]string{"text/html;q=x"}, "", ""},
 		{[]string{pip}, "text/html", typeText},
 		{nil, "application/vnd.pypi.simple.v1+json", typeJSON},
+		{nil, "application/vnd.pypi.simple.v1 json", typeJSON}, // an unescaped plus
 		{nil, "application/json", ""},
 	} {
 		got, ok := negotiate(tc.accept, tc.format)

@@ -26,7 +26,6 @@ func printChecksum(w http.ResponseWriter, r *http.Request, op formats.Op, a dige
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(line)))
-	h.Set("Cache-Control", "private, no-cache")
 	if !c.Time.IsZero() {
 		h.Set("Last-Modified", c.Time.UTC().Format(http.TimeFormat))
 	}

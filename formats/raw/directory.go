@@ -93,7 +93,6 @@ func printDirectory(w http.ResponseWriter, r *http.Request, dir string, view for
 	h.Set("Content-Length", strconv.Itoa(body.Len()))
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-downloads")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "private, no-cache")
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		body.WriteTo(w) //nolint:errcheck // the client went away; the status has been sent

@@ -24,18 +24,32 @@ func routeRepoFile(p string) (formats.Op, bool) {
 	return formats.Op{Kind: formats.Call, Label: labelRepoFile, Scope: dirOf(p), Name: name, Verb: formats.VerbRead}, true
 }
 
-// Call answers with a .repo file.
+// Call answers with a .repo file, or with a list of mirrors for one.
 func (*Format) Call(w http.ResponseWriter, r *http.Request, op formats.Op, _ formats.View) error {
-	signed, err := signedRoot(r.Context(), scopeOf(op.Scope))
+	answer := repoFile
+	if op.Label == labelMirrors {
+		answer = mirrorsOf
+	}
+	text, err := answer(r.Context(), op)
 	if err != nil {
 		return err
 	}
-	base := formats.SiteOf(r.Context()).URL + "/"
-	if op.Scope != "" {
-		base += op.Scope + "/"
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	// An error here is the client's going away.
+	w.Write([]byte(text)) //nolint:errcheck // see above
+	return nil
+}
+
+// repoFile configures dnf, which takes the mirrorlist where there is one, and
+// others, which may know baseurl only.
+func repoFile(ctx context.Context, op formats.Op) (string, error) {
+	signed, err := signedRoot(ctx, scopeOf(op.Scope))
+	if err != nil {
+		return "", err
 	}
+	base := rootURL(ctx, op.Scope)
 	var b strings.Builder
-	b.WriteString("[" + op.Name + "]\nname=" + op.Name + "\nbaseurl=" + base + "\nenabled=1\n")
+	b.WriteString("[" + op.Name + "]\nname=" + op.Name + "\nbaseurl=" + base + "\nmirrorlist=" + base + repodata + "/" + mirrorList + "\nenabled=1\n")
 	if signed {
 		// The metadata has the digests of the packages.
 		b.WriteString("repo_gpgcheck=1\ngpgkey=" + base + repodata + "/" + repomdKey + "\n")
@@ -43,11 +57,16 @@ func (*Format) Call(w http.ResponseWriter, r *http.Request, op formats.Op, _ for
 		b.WriteString("repo_gpgcheck=0\n")
 	}
 	b.WriteString("gpgcheck=0\n")
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
-	// An error here is the client's going away.
-	w.Write([]byte(b.String())) //nolint:errcheck // see above
-	return nil
+	return b.String(), nil
+}
+
+// rootURL is the URL of a root, or of what is read like one.
+func rootURL(ctx context.Context, root string) string {
+	base := formats.SiteOf(ctx).URL + "/"
+	if root != "" {
+		base += root + "/"
+	}
+	return base
 }
 
 // signedRoot tells whether clients can verify the metadata of a root: that of a

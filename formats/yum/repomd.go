@@ -2,6 +2,8 @@ package yum
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"path"
 	"strconv"
 	"strings"
@@ -62,7 +64,16 @@ func (m *metadata) entry() error {
 	if err := create(m.pub, repomdSig, typeSignature, signature); err != nil {
 		return err
 	}
-	return create(m.pub, repomd, typeXML, []byte(text))
+	if err := create(m.pub, repomd, typeXML, []byte(text)); err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(text))
+	for _, name := range []string{repomd, repomdSig, repomdKey} {
+		if err := m.pub.Link(name, ofGeneration(hex.EncodeToString(sum[:]), name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (m *metadata) repomd() string {

@@ -55,6 +55,7 @@ const (
 	labelFile     = "file"
 	labelUpload   = "upload"
 	labelRepoFile = "repo file"
+	labelMirrors  = "mirrorlist"
 	labelExtra    = "extra metadata"
 	labelSnapshot = "snapshot"
 	labelDrop     = "drop snapshot"
@@ -99,7 +100,13 @@ func routeRead(req formats.Req) (formats.Op, bool) {
 	if req.Path == repomdKey {
 		return formats.Op{Kind: formats.Doc, Label: labelKey, Scope: keys, Path: repomdKey, Missing: true}, true
 	}
+	if sum, p, ok := cutGeneration(req.Path); ok {
+		return routeGeneration(sum, p)
+	}
 	if dir, name := dirOf(req.Path), path.Base(req.Path); path.Base(dir) == repodata {
+		if name == mirrorList {
+			return formats.Op{Kind: formats.Call, Label: labelMirrors, Scope: dir, Verb: formats.VerbRead}, true
+		}
 		return document(dir, name)
 	}
 	if op, ok := routeRepoFile(req.Path); ok {
@@ -154,6 +161,9 @@ func inRepodata(p string) bool {
 // "upload" or the root with a form, and a PUT of a package where it is to lie.
 func routeWrite(req formats.Req) (formats.Op, bool) {
 	op := formats.Op{Kind: formats.Write, Label: labelUpload}
+	if _, _, ok := cutGeneration(req.Path); ok {
+		return formats.Op{}, false
+	}
 	switch {
 	case req.Method == http.MethodPost && req.Path == snapshots:
 		op.Label = labelSnapshot
@@ -184,6 +194,9 @@ func routeExtra(kind formats.Kind, p string) (formats.Op, bool) {
 // routeDelete takes a package, which leaves the metadata too, what was uploaded
 // as metadata, or a snapshot, whose packages stay.
 func routeDelete(p string) (formats.Op, bool) {
+	if _, _, ok := cutGeneration(p); ok {
+		return formats.Op{}, false
+	}
 	if op, ok := routeExtra(formats.Delete, p); ok {
 		return op, true
 	}

@@ -280,6 +280,15 @@ func aborted(err error) error {
 	return fmt.Errorf("%w: %w", ErrAborted, err)
 }
 
+// Uncached sets what an answer carries that is made anew for each request.
+// private: it was made for who showed credentials.
+func Uncached(h http.Header, private bool) {
+	h.Set("Cache-Control", cacheControl(false, private))
+	if private {
+		h.Set("Vary", "Authorization")
+	}
+}
+
 // cacheControl: content that can't change may be kept for ever; the rest is
 // asked about each time.
 func cacheControl(fixed, private bool) string {

@@ -92,7 +92,7 @@ func (x *Exchange) Administer() error {
 // first.
 func (x *Exchange) LoggedIn() error {
 	if x.Identity.Anonymous() || x.Identity.MustChangePassword() {
-		return x.refuse("a login")
+		return x.refuse("an account")
 	}
 	return nil
 }

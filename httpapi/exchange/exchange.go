@@ -84,7 +84,7 @@ func (x *Exchange) Vary(name string) { x.vary = name }
 // Status is what was answered, 0 if nothing was yet.
 func (x *Exchange) Status() int { return x.status }
 
-// Sent is the bytes of body sent.
+// Sent is the bytes of body sent; HEAD has none.
 func (x *Exchange) Sent() int64 { return x.sent }
 
 // Received is the bytes of body read.

@@ -27,7 +27,7 @@ func (x *Exchange) WriteHeader(status int) {
 func (x *Exchange) Write(p []byte) (int, error) {
 	x.begin()
 	n, err := x.w.Write(p)
-	x.sent += int64(n)
+	x.count(int64(n))
 	return n, err
 }
 
@@ -35,7 +35,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 func (x *Exchange) WriteString(s string) (int, error) {
 	x.begin()
 	n, err := io.WriteString(x.w, s)
-	x.sent += int64(n)
+	x.count(int64(n))
 	return n, err
 }
 
@@ -48,8 +48,15 @@ func (x *Exchange) ReadFrom(src io.Reader) (int64, error) {
 	}
 	x.begin()
 	n, err := rf.ReadFrom(src)
-	x.sent += n
+	x.count(n)
 	return n, err
+}
+
+// count leaves out what net/http keeps back.
+func (x *Exchange) count(n int64) {
+	if x.request.Method != http.MethodHead {
+		x.sent += n
+	}
 }
 
 // settle notes the status, once, when the header is complete.

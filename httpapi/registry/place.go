@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"strings"
@@ -73,13 +74,10 @@ func listeningAt(list []*config.Repository, r *http.Request) *config.Repository 
 	if err != nil {
 		host = strings.Trim(r.Host, "[]")
 	}
-	localPort := ""
-	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		_, localPort, _ = net.SplitHostPort(a.String()) //nolint:errcheck // "" is no port
-	}
+	listener := r.Context().Value(ownListener{})
 	for _, c := range list {
-		if address, ok := Address(c.Listen); ok {
-			if _, port, err := net.SplitHostPort(address); err == nil && port == localPort {
+		if address, ok := c.ListenAddress(); ok {
+			if address == listener {
 				return c
 			}
 			continue
@@ -91,20 +89,14 @@ func listeningAt(list []*config.Repository, r *http.Request) *config.Repository 
 	return nil
 }
 
-// Address tells what to listen on for a repository: "5000" and ":5000" are a
-// port of all addresses, "10.0.0.1:5000" one of a single address. Anything else
-// is a host name, which needs no listener.
-func Address(listen string) (string, bool) {
-	host, port, err := net.SplitHostPort(listen)
-	switch {
-	case err != nil && strings.Trim(listen, "0123456789") == "" && listen != "":
-		return ":" + listen, true
-	case err != nil || port == "":
-		return "", false
-	case host == "" || net.ParseIP(host) != nil:
-		return listen, true
-	}
-	return "", false
+type ownListener struct{}
+
+// OnListener answers what comes in at an address that a repository has of its
+// own. No other listener is taken for it, whatever its port.
+func OnListener(address string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), ownListener{}, address)))
+	})
 }
 
 // source is [repo.Handle].Source: what a client means by the name of an image

@@ -73,6 +73,9 @@ func (a *api) archive(ctx context.Context, x *exchange.Exchange, in *archiving) 
 		header.Set("Content-Type", kind.MediaType())
 		header.Set("Content-Disposition", content.Disposition("attachment", name+"."+string(kind)))
 		x.WriteHeader(http.StatusOK)
+		if x.Request().Method == http.MethodHead {
+			return
+		}
 		if err := pack(ctx, x, h, dir, kind, first, next); err != nil {
 			a.note(x.Request(), fmt.Errorf("%w: archive of %s/%s: %w", content.ErrAborted, h.Config.Name, dir, err), fault.Of(err))
 			panic(http.ErrAbortHandler)

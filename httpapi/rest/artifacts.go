@@ -103,6 +103,18 @@ type listing struct {
 	x    *exchange.Exchange
 }
 
+// directory reads a prefix, which is one.
+func directory(prefix string) (string, error) {
+	dir, _, err := requestpath.Clean(prefix)
+	switch {
+	case err != nil:
+		return "", invalid("prefix", "%v", err)
+	case len(dir) > requestpath.MaxPath:
+		return "", invalid("prefix", "has %d bytes, at most %d are allowed", len(dir), requestpath.MaxPath)
+	}
+	return dir, nil
+}
+
 // open opens a repository to show what is in a directory, of a group what is in
 // those members that the caller may read there as a whole.
 func (a *api) open(ctx context.Context, x *exchange.Exchange, escaped, dir string) (*listing, error) {
@@ -111,12 +123,12 @@ func (a *api) open(ctx context.Context, x *exchange.Exchange, escaped, dir strin
 		return nil, err
 	}
 	// What is wrong with the directory is told to who may read.
-	clean, _, invalidDir := requestpath.Clean(dir)
+	clean, invalidDir := directory(dir)
 	if err := x.AuthoriseSome(formats.VerbRead, name, clean); err != nil {
 		return nil, err
 	}
 	if invalidDir != nil {
-		return nil, invalid("prefix", "%v", invalidDir)
+		return nil, invalidDir
 	}
 	h, err := a.Repositories.Open(ctx, name, x.CanBelow(clean))
 	return &listing{h, name, x}, err

@@ -66,6 +66,9 @@ func (a *api) stream(ctx context.Context, x *exchange.Exchange, _ *streaming) (*
 			return nil, err
 		}
 	}
+	if x.Request().Method == http.MethodHead {
+		return &huma.StreamResponse{Body: func(huma.Context) { beginStream(x) }}, nil
+	}
 	state, seq, sub, err := a.Events.Subscribe(ctx)
 	if err != nil {
 		return nil, err
@@ -73,12 +76,16 @@ func (a *api) stream(ctx context.Context, x *exchange.Exchange, _ *streaming) (*
 	s := &stream{api: a, x: x, asked: asked, sub: sub, seq: seq, since: time.Now()}
 	return &huma.StreamResponse{Body: func(huma.Context) {
 		defer sub.Close()
-		h := x.Header()
-		h.Set("Content-Type", "text/event-stream")
-		h.Set("X-Accel-Buffering", "no") // for proxies that would hold events back
-		x.WriteHeader(http.StatusOK)
+		beginStream(x)
 		s.run(ctx, state)
 	}}, nil
+}
+
+func beginStream(x *exchange.Exchange) {
+	h := x.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // for proxies that would hold events back
+	x.WriteHeader(http.StatusOK)
 }
 
 func topics(s string) ([]events.Topic, error) {

@@ -161,9 +161,9 @@ func (a *api) bulkDelete(ctx context.Context, x *exchange.Exchange, in *named) (
 	if err := a.body(x, &body); err != nil {
 		return nil, err
 	}
-	dir, _, err := requestpath.Clean(body.Prefix)
+	dir, err := directory(body.Prefix)
 	if err != nil {
-		return nil, invalid("prefix", "%v", err)
+		return nil, err
 	}
 	if err := x.AuthoriseAt(formats.VerbDelete, name, dir, true); err != nil {
 		return nil, err
@@ -197,11 +197,7 @@ func (a *api) moveRepository(ctx context.Context, x *exchange.Exchange, in *name
 	if err != nil {
 		return nil, err
 	}
-	// What is uploaded from now on lies there at once.
-	if _, err := a.Registry.SetStore(ctx, c.ID, store); err != nil {
-		return nil, err
-	}
-	return a.begin(ctx, x, jobs.MoveKind, jobs.MoveParams{Repo: c.Name, Store: body.Store, RepoID: c.ID})
+	return a.begin(ctx, x, jobs.MoveKind, jobs.MoveParams{Repo: c.Name, Store: body.Store, RepoID: c.ID, StoreID: store})
 }
 
 // promote needs reading here and writing there.

@@ -8,9 +8,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -25,6 +27,31 @@ const (
 	maxBody  = 2 << 20
 	maxLogin = 64 << 10
 )
+
+// A body of JSON is waited for in memory. It may take bodyTime, and what its
+// limit takes at bodyRate; the connection's own bound is one of silence only.
+const (
+	bodyTime = time.Minute
+	bodyRate = 64 << 10 // bytes a second
+)
+
+var errSlow = errors.New("arrives too slowly")
+
+// timely is a body that has to arrive before an end.
+type timely struct {
+	r   io.ReadCloser
+	end time.Time
+}
+
+func (t *timely) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if err == nil && time.Now().After(t.end) {
+		err = errSlow
+	}
+	return n, err
+}
+
+func (t *timely) Close() error { return t.r.Close() }
 
 // payload is a JSON object that was read and not judged yet, so that the name
 // in it can be looked up before anything else is.
@@ -41,7 +68,7 @@ func (a *api) read(x *exchange.Exchange, limit int64) (*payload, error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return nil, &fault.Fault{Status: http.StatusUnsupportedMediaType, Code: fault.BadRequest, Message: "Content-Type: must be application/json"}
 	}
-	data, err := io.ReadAll(http.MaxBytesReader(x, r.Body, limit))
+	data, err := io.ReadAll(http.MaxBytesReader(x, &timely{r: r.Body, end: time.Now().Add(bodyTime + time.Duration(limit/bodyRate)*time.Second)}, limit))
 	if err != nil {
 		return nil, bodyError(x, err)
 	}
@@ -69,8 +96,11 @@ func bodyError(x *exchange.Exchange, err error) error {
 	if b := x.BodyError(); b != nil {
 		err = b
 	}
-	if errors.Is(err, formats.ErrTruncated) {
+	switch {
+	case errors.Is(err, formats.ErrTruncated):
 		return err
+	case errors.Is(err, errSlow), errors.Is(err, os.ErrDeadlineExceeded):
+		return &fault.Fault{Status: http.StatusRequestTimeout, Code: fault.BadRequest, Message: "body: " + errSlow.Error()}
 	}
 	return &fault.Fault{Status: http.StatusBadRequest, Code: fault.BadRequest, Message: "body: can't be read"}
 }
@@ -99,11 +129,26 @@ func (p *payload) decode(v any) error {
 	if err := dec.Decode(v); err != nil {
 		var kind *json.UnmarshalTypeError
 		if errors.As(err, &kind) {
-			return misshapen(kind.Field, "expected "+kind.Type.String())
+			return misshapen(fieldOf(kind), "expected "+kindOf(kind.Type))
 		}
 		return misshapen("body", err.Error())
 	}
 	return nil
+}
+
+// fieldOf is the path of a field as clients spell it, without the names of
+// embedded structs.
+func fieldOf(e *json.UnmarshalTypeError) string {
+	path := strings.Split(e.Field, ".")
+	return strings.Join(slices.DeleteFunc(path, func(s string) bool { return s != strings.ToLower(s) }), ".")
+}
+
+// kindOf is a type in the words of JSON; of numbers, only whole ones come here.
+func kindOf(t reflect.Type) string {
+	if t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64 {
+		return "integer, in digits alone and not too large"
+	}
+	return t.String()
 }
 
 // maxTold is how many wrong fields one answer names.

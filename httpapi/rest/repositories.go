@@ -134,7 +134,15 @@ func (a *api) updateRepository(ctx context.Context, x *exchange.Exchange, in *na
 		if err := a.keeps(&body, r); err != nil {
 			return err
 		}
-		return a.apply(ctx, &body.RepositoryFields, r)
+		was := r.Listen
+		if err := a.apply(ctx, &body.RepositoryFields, r); err != nil {
+			return err
+		}
+		if r.Listen != was {
+			// Ports and host names are the server's.
+			return x.Administer()
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func TestUnknownOnlyWhenTheContextEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := serve(t, dynamo.Config{MaxRetries: -1}, slices.Repeat([]step{drop}, 1000)...)
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			err := write(ctx, s)
 			if !errors.Is(err, kv.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {

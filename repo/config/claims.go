@@ -99,4 +99,4 @@ func (r *Registry) undo(ctx context.Context, items ...kv.Item) {
 	}
 }
 
-func exists(name string) error { return fmt.Errorf("%.64q: %w", name, ErrExists) }
+func exists(name string) error { return fmt.Errorf("%.64q %w", name, ErrExists) }

@@ -7,13 +7,13 @@ import (
 
 var (
 	// ErrInvalid is what every [FieldError] is.
-	ErrInvalid = errors.New("config: invalid")
+	ErrInvalid = errors.New("invalid")
 	// ErrNotFound is returned for a repository or store that does not exist.
-	ErrNotFound = errors.New("config: not found")
+	ErrNotFound = errors.New("not found")
 	// ErrExists is returned when the name of a new repository or store is taken.
-	ErrExists = errors.New("config: name is taken")
+	ErrExists = errors.New("already exists")
 	// ErrInUse is returned for the deletion of a store that something needs.
-	ErrInUse = errors.New("config: in use")
+	ErrInUse = errors.New("in use")
 )
 
 // FieldError tells which field breaks which rule.

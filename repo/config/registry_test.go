@@ -202,6 +202,40 @@ func TestUpdateKeepsWhatItMust(t *testing.T) {
 	}
 }
 
+// TestCreatedMeanwhile: of two calls that create the same, the later one hears
+// that it exists, though what the earlier one has made breaks rules for it, too.
+func TestCreatedMeanwhile(t *testing.T) {
+	r := open(t, newStore(t))
+	store := withStore(t, r)
+	folder := func(s *Store) error {
+		*s = NewStore(File)
+		s.Root = "/same"
+		return nil
+	}
+	_, err := r.CreateStore(t.Context(), "same", func(s *Store) error {
+		if _, err := r.CreateStore(t.Context(), "same", folder); err != nil {
+			t.Errorf("the first store: %v", err)
+		}
+		return folder(s)
+	})
+	if !errors.Is(err, ErrExists) {
+		t.Errorf("the second store: %v, want ErrExists", err)
+	}
+	images := func(r *Repository) error {
+		r.Type, r.Format, r.Store, r.Listen = Hosted, "docker", store, "5000"
+		return nil
+	}
+	_, err = r.CreateRepository(t.Context(), "same", func(repo *Repository) error {
+		if _, err := r.CreateRepository(t.Context(), "same", images); err != nil {
+			t.Errorf("the first repository: %v", err)
+		}
+		return images(repo)
+	})
+	if !errors.Is(err, ErrExists) {
+		t.Errorf("the second repository: %v, want ErrExists", err)
+	}
+}
+
 func TestConcurrentUpdatesAllCount(t *testing.T) {
 	s := newStore(t)
 	a, b := open(t, s), open(t, s)

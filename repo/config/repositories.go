@@ -30,6 +30,9 @@ func (r *Registry) CreateRepository(ctx context.Context, name string, fill func(
 	}
 	repo, err := r.draft(ctx, name, fill)
 	if err != nil {
+		if f, again := r.look(ctx, name); again == nil && !r.free(name, f) {
+			return nil, exists(name) // the same call, made at the same time, stands in the way
+		}
 		return nil, err
 	}
 	if err := r.establish(ctx, repo, f); err != nil {

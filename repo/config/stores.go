@@ -30,6 +30,9 @@ func (r *Registry) CreateStore(ctx context.Context, name string, fill func(*Stor
 	s.ID, s.Name, s.Created, s.Deleting = r.o.NewID(), name, r.o.Now().UTC().Truncate(time.Millisecond), false
 	s.Suspect = time.Time{}
 	if err := r.judgeStore(ctx, s); err != nil {
+		if _, _, taken := r.readStore(ctx, name); taken == nil {
+			return nil, exists(name) // the same call, made at the same time, stands in the way
+		}
 		return nil, err
 	}
 	item, err := encode(r, kv.Config(kindStore, name), s)
@@ -58,7 +61,7 @@ func (r *Registry) judgeStore(ctx context.Context, s *Store) error {
 		return nil
 	}
 	if err := r.o.Probe(ctx, s); err != nil {
-		return fmt.Errorf("%w: the store %s does not work: %w", ErrInvalid, s.Name, err)
+		return fmt.Errorf("store %s is %w: it does not work: %w", s.Name, ErrInvalid, err)
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ func (r *Repository) Validate(k Known) error {
 		r.validateUpstream(),
 		r.validateMembers(k),
 		r.validateServing(),
+		r.validateListen(k),
 		r.validateKeeping(),
 		r.validateQuarantine(),
 	)

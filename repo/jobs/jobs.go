@@ -29,6 +29,7 @@ const (
 type Registry interface {
 	repo.Cloner
 	Stored(ctx context.Context, id string) (*config.Repository, error)
+	SetStore(ctx context.Context, id, storeID string) (*config.Repository, error)
 	Repositories() []*config.Repository
 }
 

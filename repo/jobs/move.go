@@ -10,9 +10,10 @@ import (
 
 // MoveParams are those of a repo_move.
 type MoveParams struct {
-	Repo   string `json:"repo"`  // name
-	Store  string `json:"store"` // name
-	RepoID string `json:"repo_id"`
+	Repo    string `json:"repo"`  // name
+	Store   string `json:"store"` // name
+	RepoID  string `json:"repo_id"`
+	StoreID string `json:"store_id"`
 }
 
 // MoveResult is what it came to.
@@ -35,9 +36,14 @@ func (move) Slot(params json.RawMessage) (string, error) {
 	return MoveKind + "/" + p.RepoID, err
 }
 
+// Plan begins with what is uploaded from now on: it goes to the new store at
+// once. Who asks for a move that is refused has changed nothing.
 func (k move) Plan(ctx context.Context, t *task.Task) ([]string, error) {
 	p, err := read[MoveParams](t.Params)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := k.registry.SetStore(ctx, p.RepoID, p.StoreID); err != nil {
 		return nil, err
 	}
 	return k.shardsOf(ctx, p.RepoID)

@@ -61,6 +61,9 @@ func (k *Keeper) swap(ctx context.Context, e entry, ref Ref, put putter) (entry,
 		return entry{e.key, ref, item.Version}, true, nil
 	case errors.Is(err, kv.ErrConflict):
 		now, err := entryOf(e.key)(kv.Current(ctx, k.kv, e.key, err))
+		if err != nil { // ours may have been done before it was overtaken
+			err = fmt.Errorf("%w: %w", errUnknown, err)
+		}
 		return now, false, err
 	}
 	for _, refused := range []error{kv.ErrThrottled, kv.ErrTooLarge, kv.ErrNoSpace, kv.ErrInvalid} {

@@ -97,12 +97,8 @@ func (h *hold) intact(ctx context.Context, ref Ref) (bool, error) {
 // blob goes first: records still name it by its id, and once it is gone they
 // follow the reference. It never comes back to life, so nobody needs it.
 func (h *hold) put(ctx context.Context, e entry) (entry, bool, error) {
-	if h.own == "" {
-		id, err := h.rc.Persist(ctx)
-		if err != nil {
-			return e, false, fmt.Errorf("store bytes: %w", err)
-		}
-		h.own = id
+	if err := h.store(ctx, e); err != nil {
+		return e, false, err
 	}
 	if e.version != "" && e.ref.State == Lost {
 		if err := h.bs.Delete(ctx, e.ref.Blob); err != nil {
@@ -116,6 +112,9 @@ func (h *hold) put(ctx context.Context, e entry) (entry, bool, error) {
 	case errors.Is(err, errUnknown):
 		h.rc.Keep() // the reference may name them; if not, they are an orphan for the collector
 		return e, false, err
+	case err == nil && !done && now.version != "" && now.ref.Blob == h.own:
+		h.rc.Keep() // an attempt whose answer was lost was done, and others have gone on from there
+		return now, false, nil
 	case err != nil || !done:
 		return now, false, err
 	case e.version == "":
@@ -124,6 +123,27 @@ func (h *hold) put(ctx context.Context, e entry) (entry, bool, error) {
 		h.stats.healed.Add(1)
 	}
 	return h.finish(now, false)
+}
+
+// store puts our own bytes into the store, or makes sure that they are there
+// still: e may be what came of them after an attempt whose answer was lost, if
+// the collector has gone round since.
+func (h *hold) store(ctx context.Context, e entry) (err error) {
+	if h.own == "" {
+		if h.own, err = h.rc.Persist(ctx); err != nil {
+			h.own = ""
+			return fmt.Errorf("store bytes: %w", err)
+		}
+		return nil
+	}
+	there := e.version == "" || e.ref.Blob != h.own
+	if there {
+		there, err = h.intact(ctx, Ref{Blob: h.own, Size: h.held.Size})
+	}
+	if err == nil && !there {
+		err = ErrGone
+	}
+	return err
 }
 
 // finish is the end: e names the blob.

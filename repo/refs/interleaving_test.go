@@ -215,6 +215,79 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// The answer to the first write is lost; when it is sent again the collector has
+// gone on from there, so that it conflicts. What the reference names stays, and
+// what it names no more is not held.
+func TestLandedAndOvertaken(t *testing.T) {
+	broken := errors.New("broken")
+	lose := func(o *others) {
+		_, v := o.ref()
+		o.set(v, func(r *refs.Ref) { r.State = refs.Lost })
+	}
+	condemn := func(o *others) { o.act("condemn"); _, o.listed = o.ref() }
+	sweep := func(steps int) func(*others) {
+		return func(o *others) {
+			condemn(o)
+			for range steps {
+				o.sweep()
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		happens func(*others)
+		fails   int // call after the conflict, none if 0
+		held    bool
+	}{
+		"condemned":                  {condemn, 0, true},
+		"condemned, not read":        {condemn, 1, false},
+		"condemned, not revived":     {condemn, 2, false},
+		"being deleted":              {sweep(1), 0, false},
+		"deleted, reference left":    {sweep(2), 0, false},
+		"deleted":                    {sweep(3), 0, false},
+		"lost":                       {lose, 0, false},
+		"deleted, and there again":   {func(o *others) { sweep(3)(o); o.act("upload") }, 0, true},
+		"deleted, and not looked at": {func(o *others) { sweep(3)(o); o.act("upload") }, 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			o := &others{world: w}
+			before, overtaken := 0, 0
+			w.hook = func(late bool) error {
+				if !late {
+					if before++; overtaken > 0 && before == overtaken+c.fails && c.fails > 0 {
+						return broken
+					}
+					return nil
+				}
+				if _, v := o.ref(); v == "" || overtaken > 0 {
+					return nil
+				}
+				overtaken = before
+				c.happens(o)
+				return kv.ErrConflict
+			}
+			rc := w.receive(content)
+			h, err := w.keep.Hold(t.Context(), storeID, w.blobs, rc)
+			w.hook = nil
+			w.discard(rc)
+			if (err == nil) != c.held {
+				t.Fatalf("Hold: %v", err)
+			}
+			for before := -1; before != o.swept && o.swept > 0 && o.swept < 3; { // the collector goes on
+				before = o.swept
+				o.sweep()
+			}
+			r, v := w.ref()
+			if v != "" && r.State != refs.Lost && !w.whole(r.Blob) {
+				t.Errorf("the reference names blob %s, which is not whole: %+v", r.Blob, r)
+			}
+			if c.held && (v == "" || r.Blob != h.Blob || r.State != refs.Live) {
+				t.Errorf("held is blob %s; the reference says %+v", h.Blob, r)
+			}
+		})
+	}
+}
+
 // Many uploads of the same content at once end with one blob that all name.
 func TestConcurrentUploads(t *testing.T) {
 	for seed := range uint64(5) {

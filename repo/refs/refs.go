@@ -39,7 +39,8 @@ var (
 	ErrLost = fmt.Errorf("refs: content is lost: %w", formats.ErrCorrupt)
 	// ErrGone is returned by Confirm when the blob that was held is not, or no
 	// longer, what the reference names: the caller stores the bytes again and
-	// rewrites what names them, or undoes it.
+	// rewrites what names them, or undoes it. Hold returns it when that happens
+	// before it is done: then nothing names them.
 	ErrGone = errors.New("refs: content was collected before its record was written")
 )
 

@@ -225,26 +225,28 @@ func withChecksum(signed []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Detached returns one armored block with a signature of data by every key.
+// Detached returns an armored signature of data by every key, the one in force
+// first. Each is a block of its own: dnf, where rpm verifies for it, reads the
+// first block and can't read one with two signatures.
 func (r *Ring) Detached(data io.Reader) ([]byte, error) {
-	var buf bytes.Buffer
-	out, err := armor.Encode(&buf, openpgp.SignatureType, nil)
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
-	}
 	text, err := io.ReadAll(data)
 	if err != nil {
 		return nil, fmt.Errorf("read what is to be signed: %w", err)
 	}
+	var buf bytes.Buffer
 	for _, e := range r.entities {
+		out, err := armor.Encode(&buf, openpgp.SignatureType, nil)
+		if err != nil {
+			return nil, fmt.Errorf("sign: %w", err)
+		}
 		if err := openpgp.DetachSign(out, e, bytes.NewReader(text), r.config()); err != nil {
 			return nil, fmt.Errorf("sign with %X: %w", e.PrimaryKey.Fingerprint, err)
 		}
+		if err := out.Close(); err != nil {
+			return nil, fmt.Errorf("sign: %w", err)
+		}
+		buf.WriteByte('\n')
 	}
-	if err := out.Close(); err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
-	}
-	buf.WriteByte('\n')
 	return buf.Bytes(), nil
 }
 

@@ -3,6 +3,8 @@ package signing_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +13,9 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"granary/repo/config"
 	"granary/repo/signing"
@@ -73,12 +77,24 @@ func TestSign(t *testing.T) {
 		if _, err := block.VerifySignature(keyring, nil); err != nil {
 			t.Errorf("clear, by %s: %v", k.Fingerprint, err)
 		}
-		if _, err := openpgp.CheckArmoredDetachedSignature(keyring, bytes.NewReader(text), bytes.NewReader(detached), nil); err != nil {
+		if err := signing.VerifyDetached(keyring, text, detached, time.Now()); err != nil {
 			t.Errorf("detached, by %s: %v", k.Fingerprint, err)
 		}
-		if _, err := openpgp.CheckArmoredDetachedSignature(keyring, strings.NewReader("other"), bytes.NewReader(detached), nil); err == nil {
-			t.Error("a signature of other bytes is accepted")
+		if err := signing.VerifyDetached(keyring, []byte("other"), detached, time.Now()); !errors.Is(err, signing.ErrSignature) {
+			t.Errorf("a signature of other bytes is accepted: %v", err)
 		}
+	}
+	// A client that reads the first block finds one signature in it, of the newest key.
+	first, err := armor.Decode(bytes.NewReader(detached))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packets := packet.NewReader(first.Body)
+	if p, err := packets.Next(); err != nil || fmt.Sprintf("%X", p.(*packet.Signature).IssuerFingerprint) != now.Fingerprint {
+		t.Errorf("the first signature is %v, %v", p, err)
+	}
+	if p, err := packets.Next(); err != io.EOF {
+		t.Errorf("it is followed by %v, %v", p, err)
 	}
 	if list := public(t, r); len(list) != 2 {
 		t.Errorf("%d public keys, want 2", len(list))

@@ -31,13 +31,41 @@ func VerifyClear(keys openpgp.EntityList, document []byte, now time.Time) ([]byt
 	return block.Plaintext, nil
 }
 
-// VerifyDetached judges an armored signature of a document.
+// maxBlocks is how many armored signatures of one document are tried.
+const maxBlocks = 64
+
+// VerifyDetached judges the armored signatures of a document: one block after
+// another, of which one has to be good.
 func VerifyDetached(keys openpgp.EntityList, document, signature []byte, now time.Time) error {
-	_, err := openpgp.CheckArmoredDetachedSignature(keys, bytes.NewReader(document), bytes.NewReader(signature), verifying(now))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrSignature, err)
+	var errs []error
+	for range maxBlocks {
+		block, rest := nextBlock(signature)
+		_, err := openpgp.CheckArmoredDetachedSignature(keys, bytes.NewReader(document), bytes.NewReader(block), verifying(now))
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+		if rest == nil {
+			break
+		}
+		signature = rest
 	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrSignature, errors.Join(errs...))
+}
+
+// nextBlock cuts off the first armored block; rest is nil if it is the last.
+func nextBlock(signature []byte) (block, rest []byte) {
+	begin := []byte("-----BEGIN " + openpgp.SignatureType)
+	first := bytes.Index(signature, begin)
+	if first < 0 {
+		return signature, nil
+	}
+	next := bytes.Index(signature[first+len(begin):], append([]byte("\n"), begin...))
+	if next < 0 {
+		return signature, nil
+	}
+	at := first + len(begin) + next + 1
+	return signature[:at], signature[at:]
 }
 
 func verifying(now time.Time) *packet.Config {

@@ -18,6 +18,17 @@ type Buffer struct {
 	class int    // index in classes, -1 if it is too long to be pooled
 }
 
+// Size returns the length in bytes, less the slack, of a buffer that is made for
+// n bytes.
+func Size(n int64) int64 {
+	for _, c := range classes {
+		if n <= c {
+			return c
+		}
+	}
+	return n
+}
+
 // New returns a buffer of at least n+Slack bytes. It holds whatever was in it
 // before.
 func New(n int64) *Buffer {
