@@ -31,6 +31,10 @@ type Pub interface {
 	// Several may be written at once, beside a document too. They are dropped
 	// when Render returns.
 	Scratch() (Scratch, error)
+	// Date returns the date, in whole seconds, of documents that say when they
+	// were made: now, or later where a publication of the scope has that date or
+	// a later one already. Clients don't go back to a document that is older.
+	Date(now time.Time) (time.Time, error)
 	// Signer returns the keys that the repository signs with.
 	Signer() (Signer, error)
 	// Settings returns what the repository is set to; other settings make

@@ -55,11 +55,12 @@ type Mirrored interface {
 }
 
 // Companion is implemented by a [Verbatim] format with documents that go with
-// the very bytes of the entry document, such as a signature of it.
+// the very bytes of another, such as a signature of it.
 type Companion interface {
-	// Companions returns the paths of those of a scope. A cache fetches them
-	// whenever the entry document has changed, and not otherwise.
-	Companions(scope string) []string
+	// Companions returns the paths of those of a scope, and of the document that
+	// they go with, an entry one for [Verbatim]; none without. A cache fetches
+	// them whenever that document has changed, and not otherwise.
+	Companions(scope string) (of string, paths []string)
 }
 
 // Attested is implemented by formats whose upstreams sign documents with

@@ -12,8 +12,8 @@ import (
 	"granary/repo/record"
 )
 
-// tidier removes publications that nobody asks for any more, and the stamps of
-// scopes that are empty, while a mark reads a shard's index.
+// tidier removes publications that nobody asks for any more, and the stamps and
+// dates of scopes that are empty, while a mark reads a shard's index.
 type tidier struct {
 	*marker
 	span  span
@@ -21,6 +21,7 @@ type tidier struct {
 	scope string
 	pubs  []kept
 	stamp kv.Item
+	date  kv.Item
 }
 
 // kept is a publication.
@@ -51,11 +52,13 @@ func (t *tidier) indexed(ctx context.Context, item kv.Item, x repo.Indexed) erro
 		if err := t.end(ctx); err != nil {
 			return err
 		}
-		t.scope, t.pubs, t.stamp = x.Scope, nil, kv.Item{}
+		t.scope, t.pubs, t.stamp, t.date = x.Scope, nil, kv.Item{}, kv.Item{}
 	}
 	switch {
 	case x.Stamp:
 		t.stamp = item
+	case x.Dated:
+		t.date = item
 	case x.Publication != "" && len(t.pubs) < maxScope:
 		t.pubs = append(t.pubs, kept{item.Key, item.Version, time.Unix(0, x.Made)})
 	}
@@ -64,7 +67,7 @@ func (t *tidier) indexed(ctx context.Context, item kv.Item, x repo.Indexed) erro
 
 // end is the end of a scope.
 func (t *tidier) end(ctx context.Context) error {
-	if t.idle || t.stamp.Version == "" && len(t.pubs) == 0 {
+	if t.idle || t.stamp.Version == "" && t.date.Version == "" && len(t.pubs) == 0 {
 		return nil
 	}
 	if t.span.Hosted {
@@ -124,12 +127,15 @@ func (t *tidier) empty(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// forget removes stamp and publications of a scope that is empty. A record that
+// forget removes stamp, date and publications of a scope that is empty. A record that
 // is written meanwhile is stamped after that: then the stamp has another version,
 // or is made anew.
 func (t *tidier) forget(ctx context.Context) error {
-	if t.stamp.Version != "" {
-		if err := t.remove(ctx, t.stamp.Key, t.stamp.Version, &t.tally.Stamps); err != nil {
+	for _, item := range []kv.Item{t.stamp, t.date} {
+		if item.Version == "" {
+			continue
+		}
+		if err := t.remove(ctx, item.Key, item.Version, &t.tally.Stamps); err != nil {
 			return err
 		}
 	}

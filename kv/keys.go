@@ -21,6 +21,7 @@ import (
 //	t/<repo>/<shard>         <scope>//<name>          last access; the only blind one, expiring
 //	t/token                  <token id>               last use of an API token; blind and expiring as well
 //	i/<repo>/<shard>         <scope>//stamp           stamp of a scope
+//	i/<repo>/<shard>         <scope>//date            latest date of a publication of it
 //	i/<repo>/<shard>         <scope>//pub/<key>       publication
 //	i/<repo>/<shard>         <scope>//doc/<path>      upstream document, or that there is none
 //	s                        <repo>//<name>           snapshot
@@ -154,6 +155,11 @@ func TokenUse(id string) Key { return Key{TokenUses, id} }
 // Stamp names the stamp of a scope.
 func (s Space) Stamp(scope string) Key {
 	return Key{s.Index(s.Shard(scope)), scope + sep + "stamp"}
+}
+
+// Dated names the latest date that a publication of a scope has.
+func (s Space) Dated(scope string) Key {
+	return Key{s.Index(s.Shard(scope)), scope + sep + "date"}
 }
 
 // Publication names a publication of a scope by its key.

@@ -10,21 +10,21 @@ import (
 	"granary/kv"
 )
 
-// companionsOf are the documents that go with the entry document of a scope.
-func companionsOf(f formats.Verbatim, scope string) []string {
+// companionsOf are the documents that go with another one of a scope.
+func companionsOf(f formats.Verbatim, scope string) (of string, paths []string) {
 	if x, ok := f.(formats.Companion); ok {
 		return x.Companions(scope)
 	}
-	return nil
+	return "", nil
 }
 
-// accompaniedTries is how often an upstream may go on while its entry document
-// and what goes with it are fetched.
+// accompaniedTries is how often an upstream may go on while a document and what
+// goes with it are fetched.
 const accompaniedTries = 4
 
-// accompanied passes on an entry document and has its companions ready, so that
-// a client which asks for them next gets those of this very document. An entry
-// document that is due is waited for, since what was served meanwhile would be
+// accompanied passes on a document and has its companions ready, so that a
+// client which asks for them next gets those of this very document. One that is
+// due is waited for, since what was served meanwhile would be
 // without its companions a moment later.
 func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, companions []string) (*formats.Content, error) {
 	d, err := c.confirmed(ctx, op.Scope, path)
@@ -71,13 +71,12 @@ func (c *cache) askAgain(ctx context.Context, scope, path string) (*document, er
 	return c.renewed(ctx, scope, path, &d, version, digest.Sums{})
 }
 
-// companion passes one on, that of the entry document in force.
-func (c *cache) companion(ctx context.Context, op formats.Op, path string) (*formats.Content, error) {
-	entry := c.repo.index.Entry(op.Scope)
-	d, _, err := c.service.documentTable().Get(ctx, c.repo.space.Document(op.Scope, entry), kv.Consistent)
+// companion passes one on, that of the document in force at the path of.
+func (c *cache) companion(ctx context.Context, op formats.Op, path, of string) (*formats.Content, error) {
+	d, _, err := c.service.documentTable().Get(ctx, c.repo.space.Document(op.Scope, of), kv.Consistent)
 	force := &d
 	if errors.Is(err, kv.ErrNotFound) || err == nil && d.missing() {
-		force, err = c.confirmed(ctx, op.Scope, entry)
+		force, err = c.confirmed(ctx, op.Scope, of)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("document that %s goes with: %w", path, err)
@@ -92,9 +91,9 @@ func (c *cache) companion(ctx context.Context, op formats.Op, path string) (*for
 	return c.documentContent(op, path, found), nil
 }
 
-// companionOf returns a companion that was fetched since the entry document has
-// been known, or fetches it now.
-func (c *cache) companionOf(ctx context.Context, scope, path string, entry *document) (d *document, asked bool, err error) {
+// companionOf returns a companion that was fetched since the document that it
+// goes with has been known, or fetches it now.
+func (c *cache) companionOf(ctx context.Context, scope, path string, with *document) (d *document, asked bool, err error) {
 	was, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
 	old := &was
 	switch {
@@ -102,7 +101,7 @@ func (c *cache) companionOf(ctx context.Context, scope, path string, entry *docu
 		old, version = nil, ""
 	case err != nil:
 		return nil, false, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
-	case was.Checked >= entry.since():
+	case was.Checked >= with.since():
 		d, err = was.result(path)
 		return d, false, err
 	}

@@ -22,12 +22,13 @@ type Named struct {
 // The kinds of items at a repository's index partitions.
 const (
 	stampSuffix = "stamp"
+	dateSuffix  = "date"
 	pubPrefix   = "pub/"
 	docPrefix   = "doc/"
 )
 
 // Indexed is what the collector needs to know of an item of a repository's
-// index: a stamp, a publication or an upstream document.
+// index: a stamp, a date, a publication or an upstream document.
 type Indexed struct {
 	Scope string
 	// Publication is its key, "" for other items; Made is when it was
@@ -35,6 +36,7 @@ type Indexed struct {
 	Publication string
 	Made        int64
 	Stamp       bool
+	Dated       bool   // it is the latest date of a publication
 	Document    string // path of an upstream's document, "" for other items
 	Names       []Named
 }
@@ -48,6 +50,8 @@ func ReadIndexed(item kv.Item) (Indexed, error) {
 	switch {
 	case name == stampSuffix:
 		x.Stamp = true
+	case name == dateSuffix:
+		x.Dated = true
 	case strings.HasPrefix(name, pubPrefix):
 		x.Publication = name[len(pubPrefix):]
 		err = x.publication(item)

@@ -31,6 +31,7 @@ type pubWriter struct {
 	ctx     context.Context //nolint:containedctx // one rendering
 	service *Service
 	repo    *repository
+	scope   string
 	pub     publication
 	inlined int
 	urls    bool
@@ -55,8 +56,8 @@ type pubFile struct {
 
 var _ formats.Pub = (*pubWriter)(nil)
 
-func newPub(ctx context.Context, s *Service, r *repository, signer formats.Signer) *pubWriter {
-	w := &pubWriter{ctx: ctx, service: s, repo: r, pub: publication{Store: r.Store}, signer: signer, places: map[string]*place{}}
+func newPub(ctx context.Context, s *Service, r *repository, scope string, signer formats.Signer) *pubWriter {
+	w := &pubWriter{ctx: ctx, service: s, repo: r, scope: scope, pub: publication{Store: r.Store}, signer: signer, places: map[string]*place{}}
 	w.storing.SetLimit(storedAtOnce)
 	return w
 }

@@ -265,7 +265,7 @@ func (p *publications) loadOrRender(ctx context.Context, r *repository, v view, 
 // render makes the publication and stores it. Who loses the race for the key
 // serves what is stored: there are never two contents under one key.
 func (p *publications) render(ctx context.Context, r *repository, v view, scope string, key kv.Key, signer formats.Signer) (*publication, error) {
-	pw := newPub(ctx, p.service, r, signer)
+	pw := newPub(ctx, p.service, r, scope, signer)
 	defer pw.abort(ctx)
 	count, inputs := int64(0), newFingerprint()
 	counted := func(yield func(formats.Record, error) bool) {
@@ -334,7 +334,7 @@ func (p *publications) bytesOf(pub *publication, f *published) *formats.Content 
 	if f.Blob == "" {
 		c.Open = inlineOpener(f.Inline)
 	} else {
-		c.Open = p.remembered(f, p.service.opener(pub.Store, f.Blob, f.Sums))
+		c.Open = p.remembered(pub.Store, f, p.service.opener(pub.Store, f.Blob, f.Sums))
 	}
 	return c
 }

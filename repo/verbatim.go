@@ -23,12 +23,12 @@ func (c *cache) verbatim(ctx context.Context, op formats.Op) (*formats.Content, 
 	if !ok {
 		return nil, nil //nolint:nilnil // likewise
 	}
-	companions := companionsOf(f, op.Scope)
+	of, companions := companionsOf(f, op.Scope)
 	switch {
-	case entry && c.moment == nil && len(companions) > 0 && path == c.repo.index.Entry(op.Scope):
+	case entry && c.moment == nil && path == of:
 		return c.accompanied(ctx, op, path, companions)
 	case entry && c.moment == nil && slices.Contains(companions, path):
-		return c.companion(ctx, op, path)
+		return c.companion(ctx, op, path, of)
 	case entry:
 		return c.passOn(ctx, op, path, digest.Sums{})
 	}

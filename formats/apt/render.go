@@ -44,7 +44,11 @@ func (f *Format) Render(_ context.Context, scope string, recs iter.Seq2[formats.
 	if err := d.finish(); err != nil {
 		return err
 	}
-	return d.release(f.now().UTC())
+	date, err := pub.Date(f.now())
+	if err != nil {
+		return err
+	}
+	return d.release(date)
 }
 
 func renderList(recs iter.Seq2[formats.Record, error], pub formats.Pub) error {

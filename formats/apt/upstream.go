@@ -60,6 +60,15 @@ func (*Format) Verbatim(op formats.Op) (at string, entry, ok bool) {
 	return at, false, true
 }
 
+// Companions are the signature of Release, for clients that do without
+// InRelease.
+func (f *Format) Companions(scope string) (of string, paths []string) {
+	if f.Entry(scope) == "" {
+		return "", nil
+	}
+	return formats.Join(base(scope), release), []string{formats.Join(base(scope), releaseGPG)}
+}
+
 // Listed looks a document up in InRelease, or in Release where that is all the
 // upstream has.
 func (*Format) Listed(ctx context.Context, op formats.Op, src formats.Source) (digest.Sums, string, error) {

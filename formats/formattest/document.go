@@ -9,6 +9,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"time"
 
 	"granary/digest"
 	"granary/formats"
@@ -94,6 +95,9 @@ func (p *Pub) Compressor(w io.Writer, form string) (io.WriteCloser, error) {
 	}
 	return c.Writer(w, form)
 }
+
+// Date is now.
+func (p *Pub) Date(now time.Time) (time.Time, error) { return now.Truncate(time.Second).UTC(), nil }
 
 // Scratch begins bytes in memory.
 func (p *Pub) Scratch() (formats.Scratch, error) { return &scratch{}, nil }

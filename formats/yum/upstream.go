@@ -28,11 +28,11 @@ func (*Format) Verbatim(op formats.Op) (at string, entry, ok bool) {
 }
 
 // Companions are the signature of repomd.xml and the key to it.
-func (*Format) Companions(scope string) []string {
+func (f *Format) Companions(scope string) (of string, paths []string) {
 	if path.Base(scope) != repodata {
-		return nil
+		return "", nil
 	}
-	return []string{scope + "/" + repomdSig, scope + "/" + repomdKey}
+	return f.Entry(scope), []string{scope + "/" + repomdSig, scope + "/" + repomdKey}
 }
 
 // Listed looks a document up in repomd.xml, also by its name without the digest

@@ -139,6 +139,22 @@ func Open(s *config.Signing, now func() time.Time) (*Ring, error) {
 	return r, nil
 }
 
+// clocksApart is how far ahead the clock of the node that made a key may be.
+const clocksApart = time.Minute
+
+// at is the time of signatures: that of a key that is used before it was made, by
+// a node whose clock is behind, and now else.
+func (r *Ring) at() time.Time {
+	now := r.now()
+	at := now
+	for _, e := range r.entities {
+		if made := e.PrimaryKey.CreationTime; made.After(at) && made.Sub(now) <= clocksApart {
+			at = made
+		}
+	}
+	return at
+}
+
 // Fingerprints returns those of the keys, the one in force first.
 func (r *Ring) Fingerprints() []string {
 	out := make([]string, len(r.entities))
@@ -149,14 +165,14 @@ func (r *Ring) Fingerprints() []string {
 }
 
 func (r *Ring) config() *packet.Config {
-	return &packet.Config{Time: r.now, DefaultHash: crypto.SHA512}
+	return &packet.Config{Time: r.at, DefaultHash: crypto.SHA512}
 }
 
 // keys returns the private keys that sign.
 func (r *Ring) keys() ([]*packet.PrivateKey, error) {
 	out := make([]*packet.PrivateKey, len(r.entities))
 	for i, e := range r.entities {
-		k, ok := e.SigningKey(r.now())
+		k, ok := e.SigningKey(r.at())
 		if !ok || k.PrivateKey == nil {
 			return nil, fmt.Errorf("%w: %X is expired or revoked", ErrKey, e.PrimaryKey.Fingerprint)
 		}
