@@ -24,6 +24,7 @@ const (
 	idleMemory     = 40 << 20  // of a server on an empty store
 	transferMemory = 32 << 20  // by which one transfer may make it grow, however long
 	busyMemory     = 128 << 20 // under 64 clients at once
+	bucketMemory   = 144 << 20 // with parts on their way to a bucket; see docs/performance.md
 )
 
 // startTime is how long it takes to the first answer on an empty store, on a
@@ -195,7 +196,7 @@ func TestManyLayersMemory(t *testing.T) {
 	plain(t)
 	n := node.Start(t, node.Options{})
 	n.Create(`{"name":"images","repo_type":"hosted","format":"docker"}`)
-	manyLayers(t, n)
+	manyLayers(t, n, busyMemory)
 }
 
 // The same on a bucket, to which parts are sent that wait in memory.
@@ -207,10 +208,10 @@ func TestManyLayersMemoryBucket(t *testing.T) {
 		`{"name":"bucket","store_type":"s3","bucket":%q,"endpoint":%q,"region":%q,"access_key":%q,"secret_key":%q}`,
 		bucket.Bucket, bucket.Endpoint, bucket.Region, bucket.AccessKey, bucket.SecretKey)), "Content-Type", "application/json")
 	n.Create(`{"name":"images","repo_type":"hosted","format":"docker","store":"bucket"}`)
-	manyLayers(t, n)
+	manyLayers(t, n, bucketMemory)
 }
 
-func manyLayers(t *testing.T, n *node.Node) {
+func manyLayers(t *testing.T, n *node.Node, limit int64) {
 	t.Helper()
 	pushes, size := 32, int64(64<<20)
 	if testing.Short() {
@@ -262,7 +263,7 @@ func manyLayers(t *testing.T, n *node.Node) {
 	}
 	wg.Wait()
 	t.Logf("%d layers of %s in %s, peak %s\n%s", pushes, mib(size), time.Since(began).Round(time.Millisecond), mib(n.PeakRSS()), n.MemoryMap())
-	if peak := n.PeakRSS(); peak > busyMemory {
-		t.Errorf("%s resident while %d layers are pushed, want at most %s", mib(peak), pushes, mib(busyMemory))
+	if peak := n.PeakRSS(); peak > limit {
+		t.Errorf("%s resident while %d layers are pushed, want at most %s", mib(peak), pushes, mib(limit))
 	}
 }
