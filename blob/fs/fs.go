@@ -130,6 +130,9 @@ func makeRoot(path string, sync bool) error {
 }
 
 func (s *Store) prepare() error {
+	if _, err := s.root.Lstat(tmp); errors.Is(err, fs.ErrNotExist) {
+		spreadFolders(s.base)
+	}
 	if err := s.root.Mkdir(tmp, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

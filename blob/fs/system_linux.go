@@ -24,6 +24,21 @@ func linkAnonymous(f, dir *os.File, name string) error {
 	return nil
 }
 
+// topFolder is FS_TOPDIR_FL, which ext2 to ext4 know: the folders in it are not
+// related.
+const topFolder = 0x00020000
+
+// spreadFolders asks the file system to place the folders that will be made in
+// dir far from one another, and from what others make and remove next to it.
+// Where a new inode's group is full of removed ones ext4 looks at each of them.
+// It is a hint; most other file systems have none of the kind.
+func spreadFolders(dir *os.File) {
+	flags, err := unix.IoctlGetInt(int(dir.Fd()), unix.FS_IOC_GETFLAGS)
+	if err == nil && flags&topFolder == 0 {
+		unix.IoctlSetPointerInt(int(dir.Fd()), unix.FS_IOC_SETFLAGS, flags|topFolder) //nolint:errcheck // as said
+	}
+}
+
 // startWriteBack sends a range to the disk without waiting for it. Whether it
 // got there is what the sync at the end tells.
 func startWriteBack(f *os.File, off, n int64) {

@@ -16,6 +16,8 @@ const (
 
 func linkAnonymous(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
+func spreadFolders(*os.File) {}
+
 func startWriteBack(*os.File, int64, int64) {}
 
 func endDirect(*os.File) error { return errors.ErrUnsupported }
