@@ -32,8 +32,8 @@ type Pub interface {
 	// when Render returns.
 	Scratch() (Scratch, error)
 	// Date returns the date, in whole seconds, of documents that say when they
-	// were made: now, or later where a publication of the scope has that date or
-	// a later one already. Clients don't go back to a document that is older.
+	// were made: now, or later where a publication of the scope has a later date
+	// already. Clients don't go back to a document that is older.
 	Date(now time.Time) (time.Time, error)
 	// Signer returns the keys that the repository signs with.
 	Signer() (Signer, error)

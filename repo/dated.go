@@ -25,8 +25,9 @@ type dated struct {
 }
 
 // Date takes a date for the publication: of two that are made one after the
-// other, on nodes whose clocks differ, the later one has the later date. It is
-// written before anything that carries it, so that none is taken twice.
+// other, on nodes whose clocks differ, the later one is not dated earlier. Many
+// of one second have the same date: it must not run ahead of all clocks. It is
+// written before anything that carries it.
 func (w *pubWriter) Date(now time.Time) (time.Time, error) {
 	key := w.repo.space.Dated(w.scope)
 	table := kv.Table[dated]{Store: w.service.KV}
@@ -34,7 +35,7 @@ func (w *pubWriter) Date(now time.Time) (time.Time, error) {
 	for try := 0; err == nil || errors.Is(err, kv.ErrNotFound); try++ {
 		at := now.Unix()
 		if last.At >= at && last.At <= now.Add(clocksApart).Unix() {
-			at = last.At + 1
+			return time.Unix(last.At, 0).UTC(), nil
 		}
 		last.At = at
 		if err = w.claim(key, last, version); err == nil {
