@@ -19,7 +19,7 @@ import (
 // one that publishes. They ask at the root of the host, whatever the path of the
 // repository is.
 const (
-	// PyPI's, of uv: https://docs.pypi.org/trusted-publishers/internals/.
+	// PyPI's, of uv, as the internals of its trusted publishers are documented.
 	audiencePath = "/_/oidc/audience"
 	mintPath     = "/_/oidc/mint-token"
 	// npm's, before a package's name; it sends the ID token as its credentials.
