@@ -179,9 +179,15 @@ func (n *node) pass(ctx context.Context) error {
 // nodeKey is under what a context has its node.
 type nodeKey struct{}
 
+// promptKey is under what a context says that its write is a prompt one.
+type promptKey struct{}
+
 // pauseOf is how a call pauses: that of a process which has died meanwhile is
-// never carried out.
+// never carried out. A prompt one lands before its history would be pruned.
 func pauseOf(ctx context.Context, d time.Duration) error {
+	if ctx.Value(promptKey{}) != nil {
+		d = min(d, simHistory/2)
+	}
 	time.Sleep(d)
 	if n, ok := ctx.Value(nodeKey{}).(*node); ok && n.alive() != nil {
 		return errDead
@@ -213,7 +219,11 @@ func (g gate) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
 	if err := g.n.pass(ctx); err != nil {
 		return err
 	}
-	if err := g.Store.PutIf(g.as(ctx), item, old); err != nil {
+	as := g.as(ctx)
+	if prompt(item.Key, old) {
+		as = context.WithValue(as, promptKey{}, true)
+	}
+	if err := g.Store.PutIf(as, item, old); err != nil {
 		return err
 	}
 	return g.n.pass(ctx) // the answer may come to nobody

@@ -89,7 +89,7 @@ func newWorld(t *testing.T, seed uint64, plant simPlant) *world {
 }
 
 // prompt spares what is written first of a record and of its history from
-// landing late. Here history is kept for less time than a write may take to
+// landing late, be it by the network or by a process that pauses. Here history is kept for less time than a write may take to
 // land: what is created after the pruner has been by would be there for ever, or
 // come back from the dead.
 func prompt(key kv.Key, old kv.Version) bool {
