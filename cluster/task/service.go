@@ -178,6 +178,9 @@ func (s *Service) create(ctx context.Context, rec record) error {
 		if err != nil {
 			return err
 		}
+		if other.ID == rec.ID {
+			return nil // it was written, the answer got lost, and a worker is at it already
+		}
 		gone, err := s.leftOver(ctx, &other, version)
 		if err != nil {
 			return err

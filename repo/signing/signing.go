@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
@@ -113,6 +114,10 @@ func stored(e *openpgp.Entity, algorithm string, now time.Time) (config.SigningK
 type Ring struct {
 	entities []*openpgp.Entity // the one in force first
 	now      func() time.Time
+
+	// writing is held while public keys are written, which changes the signatures
+	// that they hold.
+	writing sync.Mutex
 }
 
 // Open makes a Ring of stored keys: those that sign at the time now.
@@ -262,6 +267,8 @@ func (r *Ring) Public(armored bool) ([]byte, error) {
 		}
 		w, end = a, a
 	}
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	for _, e := range r.entities {
 		if err := e.Serialize(w); err != nil {
 			return nil, fmt.Errorf("write public keys: %w", err)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,6 +103,16 @@ func TestSign(t *testing.T) {
 }
 
 // A key whose time is over signs no more, and without one nothing is signed.
+// Several publications may need the keys at once.
+func TestPublicAtOnce(t *testing.T) {
+	r := ring(t, generate(t, signing.Ed25519))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { public(t, r) })
+	}
+	all.Wait()
+}
+
 func TestUntil(t *testing.T) {
 	old, now := generate(t, signing.Ed25519), generate(t, signing.Ed25519)
 	old.Until = time.Now().Add(-time.Second)
