@@ -154,7 +154,7 @@ install_debian() {
 	dir="what the distribution has"
 	missing=
 	PATH=$PATH:/usr/sbin
-	for pair in slapd:slapd gpgv:gpgv dpkg-deb:dpkg dpkg-source:dpkg-dev skopeo:skopeo buildah:buildah podman:podman \
+	for pair in slapd:slapd gpgv:gpgv xz:xz-utils dpkg-deb:dpkg dpkg-source:dpkg-dev skopeo:skopeo buildah:buildah podman:podman \
 		dockerd:docker.io docker:docker.io iptables:iptables debootstrap:debootstrap wget:wget; do
 		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 	done

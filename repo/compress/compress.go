@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/zeebo/blake3"
@@ -24,7 +25,8 @@ var ErrForm = errors.New("unknown compressed form")
 
 // Cache remembers compressed pieces. It may be used concurrently.
 type Cache struct {
-	made *otter.Cache[key, piece]
+	made      *otter.Cache[key, piece]
+	deflaters sync.Pool // of *flate.Writer, used again: one takes a megabyte
 }
 
 // key names a piece by what it is made of, and how.
@@ -69,7 +71,7 @@ func (c *Cache) Writer(w io.Writer, form string) (io.WriteCloser, error) {
 	z := &writer{cache: c, w: w, form: form}
 	switch form {
 	case ".gz":
-		z.to = &gzipped{}
+		z.to = &gzipped{deflaters: &c.deflaters}
 	case ".xz":
 		z.to = &xzipped{}
 	default:

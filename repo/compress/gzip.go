@@ -13,12 +13,10 @@ import (
 // gzipped is one member; each piece is deflate blocks that end at a whole byte
 // and refer to nothing before them.
 type gzipped struct {
-	crc  uint32
-	size uint32 // modulo 2^32, as the format has it
+	deflaters *sync.Pool
+	crc       uint32
+	size      uint32 // modulo 2^32, as the format has it
 }
-
-// deflaters are used again: one takes a megabyte.
-var deflaters = sync.Pool{}
 
 func (*gzipped) begin(w io.Writer) error {
 	// Magic, deflate, no flags, no time, no hint, unknown system.
@@ -26,9 +24,9 @@ func (*gzipped) begin(w io.Writer) error {
 	return err
 }
 
-func (*gzipped) make(plain []byte) (piece, error) {
+func (g *gzipped) make(plain []byte) (piece, error) {
 	var out bytes.Buffer
-	z, ok := deflaters.Get().(*flate.Writer)
+	z, ok := g.deflaters.Get().(*flate.Writer)
 	if ok {
 		z.Reset(&out)
 	} else {
@@ -37,7 +35,7 @@ func (*gzipped) make(plain []byte) (piece, error) {
 			return piece{}, err
 		}
 	}
-	defer deflaters.Put(z)
+	defer g.deflaters.Put(z)
 	if _, err := z.Write(plain); err != nil {
 		return piece{}, err
 	}
