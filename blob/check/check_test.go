@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,14 +187,12 @@ func TestAdvice(t *testing.T) {
 
 // A check leaves nothing, even one that is cancelled or fails half-way.
 func TestLeavesNothing(t *testing.T) {
-	for _, after := range []int{1, 5, 10, 20, 1 << 20} {
+	for _, after := range []int64{1, 5, 10, 20, 1 << 20} {
 		ctx, cancel := context.WithCancel(t.Context())
-		calls := 0
+		var commits atomic.Int64 // the check writes from several goroutines
 		s := mem.New(mem.Config{Report: t.Errorf, Before: func(_ context.Context, c mem.Call, _ blob.ID) error {
-			if c == mem.Commit {
-				if calls++; calls >= after {
-					cancel()
-				}
+			if c == mem.Commit && commits.Add(1) >= after {
+				cancel()
 			}
 			return nil
 		}})
