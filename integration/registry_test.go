@@ -65,7 +65,7 @@ func TestMirrors(t *testing.T) {
 		}
 	}
 	n := node.Start(t, node.Options{})
-	daemon, socket := component.Docker(t, n.URL), component.Containerd(t)
+	daemon, socket := component.Docker(t, "--registry-mirror", n.URL), component.Containerd(t)
 	registryScripts(t, "testdata/mirrors", n, n, func(e *testscript.Env) {
 		e.Setenv("DOCKER_HOST", daemon)
 		e.Setenv("DOCKER_CONFIG", filepath.Join(e.WorkDir, ".docker"))

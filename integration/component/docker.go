@@ -6,33 +6,30 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
 
 // Docker returns the address of a Docker daemon of the tests' own, for
 // DOCKER_HOST. It has no networks, keeps its images beside its socket, and
-// speaks HTTP with registries on the loop-back addresses. Mirrors are asked first
-// for images of the registry that is meant by default. It needs root.
-func Docker(t testing.TB, mirrors ...string) string {
+// speaks HTTP with registries on the loop-back addresses. Tests that want the same
+// more flags share it. It needs root.
+func Docker(t testing.TB, flags ...string) string {
 	t.Helper()
 	daemon := system(t, "dockerd")
 	if os.Geteuid() != 0 {
 		missing(t, "a Docker daemon needs root")
 	}
 	p := serve(t, command{
-		name: "dockerd",
+		name: strings.Join(append([]string{"dockerd"}, flags...), " "),
 		args: func(_ int, dir string) []string {
-			all := []string{
+			return append([]string{
 				daemon, "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 				"--pidfile", filepath.Join(dir, "pid"), "--host", "unix://" + filepath.Join(dir, socket),
 				// Images of a few files need no layers on layers, which not every file system has.
 				"--storage-driver", "vfs", "--iptables=false", "--ip6tables=false", "--bridge=none",
-			}
-			for _, m := range mirrors {
-				all = append(all, "--registry-mirror", m)
-			}
-			return all
+			}, flags...)
 		},
 		check:  listening,
 		gentle: true, // it has mounts to undo
