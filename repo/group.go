@@ -78,6 +78,7 @@ func (g *group) Stamp(ctx context.Context, scope string) (string, error) {
 		// Nobody has the scope. If one could not be asked that is not known.
 		return "", first
 	}
+	h.WriteString(g.repo.rulesStamp()) //nolint:errcheck // a hash never fails
 	return prefix + hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
