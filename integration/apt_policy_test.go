@@ -3,6 +3,8 @@ package integration_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,14 +13,6 @@ import (
 
 	"granary/integration/node"
 )
-
-// trusts sets a client up for a cache, by the key that its upstream has.
-func (c *aptClient) trusts(n *node.Node, repository string) {
-	c.t.Helper()
-	c.write("etc/apt/keyrings/mirror.asc", c.run("", "curl", "-fsS", "-u", "admin:"+node.Password, n.URL+"/repository/"+repository+"/public.key"))
-	c.write("etc/apt/sources.list", fmt.Sprintf("deb [signed-by=%s/etc/apt/keyrings/mirror.asc] %s/repository/%s stable main\n", c.root, n.URL, repository))
-	c.write("etc/apt/auth.conf", fmt.Sprintf("machine %s\nlogin admin\npassword %s\n", n.URL, node.Password))
-}
 
 // knows is what a client finds in the indexes that it has.
 func (c *aptClient) knows() string {
@@ -91,6 +85,46 @@ func TestAptQuarantine(t *testing.T) {
 	}
 }
 
+// A package that is too young is refused by the cache of it and by a group with
+// that cache, whoever knows its path; one that is old enough is given. The index
+// of the cache is its upstream's, and a group's is not judged by age.
+func TestAptMinimumAge(t *testing.T) {
+	origin, edge := node.Start(t, node.Options{}), node.Start(t, node.Options{})
+	aptRepository(origin, "debs", "hosted", "")
+	newApt(t).upload(origin, "debs", "stable", debPackage(t, "young", "1.0", "amd64"), debPackage(t, "ripe", "1.0", "amd64"))
+	to, err := url.Parse(origin.URL + "/repository/debs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One of them has been there for long.
+	upstream := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to); r.Out.SetBasicAuth("admin", node.Password) },
+		ModifyResponse: func(r *http.Response) error {
+			if strings.Contains(r.Request.URL.Path, "/ripe_") {
+				r.Header.Set("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+			}
+			return nil
+		},
+	})
+	defer upstream.Close()
+	aptRepository(edge, "mirror", "cache", fmt.Sprintf(`,"upstream_url":%q,"minimum_age_days":30`, upstream.URL))
+	aptRepository(edge, "all", "proxy", `,"members":["mirror"]`)
+	for name, want := range map[string]string{"mirror": "403", "all": "404"} {
+		c := newApt(t)
+		if name == "mirror" {
+			c.trusts(edge, name)
+		} else {
+			c.setUp(edge, name, "stable")
+		}
+		c.apt("update")
+		c.refused("young", want)
+		c.apt("install", "-y", "ripe")
+		if got := policyOf(edge, "/repository/"+name+"/pool/main/y/young/young_1.0_amd64.deb"); got != want+" too-young" {
+			t.Errorf("%s answers %s", name, got)
+		}
+	}
+}
+
 // What a policy of a cache refuses is in no index of a group and can't be
 // downloaded, and apt's user reads that it is forbidden.
 func TestAptPolicy(t *testing.T) {
@@ -104,20 +138,21 @@ func TestAptPolicy(t *testing.T) {
 
 	c.setUp(edge, "all", "stable")
 	c.apt("update")
-	if out := c.run(c.root, "apt-cache", append(c.options(), "pkgnames")...); strings.TrimSpace(out) != "good" {
-		t.Errorf("a client of the group sees %q", out)
+	if got := c.knows(); got != "good" {
+		t.Errorf("a client of the group sees %q", got)
 	}
 	c.apt("install", "-y", "good")
+	const bad = "/pool/main/b/bad/bad_1.0_amd64.deb"
+	for name, want := range map[string]string{"mirror": "403 blocked", "all": "404 blocked"} {
+		if got := policyOf(edge, "/repository/"+name+bad); got != want {
+			t.Errorf("%s answers %s, want %s", name, got, want)
+		}
+	}
 
 	// The cache itself passes on the index that its upstream has signed.
 	direct := newApt(t)
-	direct.write("etc/apt/keyrings/mirror.asc", direct.run("", "curl", "-fsS", "-u", "admin:"+node.Password, edge.URL+"/repository/mirror/public.key"))
-	direct.write("etc/apt/sources.list", fmt.Sprintf("deb [signed-by=%s/etc/apt/keyrings/mirror.asc] %s/repository/mirror stable main\n", direct.root, edge.URL))
-	direct.write("etc/apt/auth.conf", fmt.Sprintf("machine %s\nlogin admin\npassword %s\n", edge.URL, node.Password))
+	direct.trusts(edge, "mirror")
 	direct.apt("update")
 	direct.apt("install", "-y", "good")
-	out, err := direct.try(direct.root, "apt-get", append(direct.options(), "install", "-y", "bad")...)
-	if err == nil || !strings.Contains(out, "Failed to fetch "+edge.URL) || !strings.Contains(out, fmt.Sprint(http.StatusForbidden)) {
-		t.Errorf("a blocked package: %v\n%s", err, out)
-	}
+	direct.refused("bad", "Failed to fetch "+edge.URL+"/repository/mirror"+bad+"  403")
 }

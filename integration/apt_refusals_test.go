@@ -10,6 +10,16 @@ import (
 	"granary/integration/node"
 )
 
+// noise is a field of 66 kB that compresses to half of it.
+func noise() string {
+	var text strings.Builder
+	text.WriteString("X-Noise:")
+	for range 1000 {
+		fmt.Fprintf(&text, "\n %016x%016x%016x%016x", rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()) //nolint:gosec // no secret
+	}
+	return text.String() + "\n"
+}
+
 // Indexes that are compressed in several pieces are read by apt in each form.
 func TestAptPieces(t *testing.T) {
 	c := newApt(t)
@@ -17,12 +27,7 @@ func TestAptPieces(t *testing.T) {
 	aptRepository(n, "debs", "hosted", "")
 	var files []string
 	for i := range 6 {
-		var text strings.Builder
-		text.WriteString("X-Noise:")
-		for range 1000 {
-			fmt.Fprintf(&text, "\n %016x%016x%016x%016x", rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()) //nolint:gosec // no secret
-		}
-		files = append(files, debPackage(t, fmt.Sprintf("noisy%d", i), "1.0", "amd64", text.String()+"\n"))
+		files = append(files, debPackage(t, fmt.Sprintf("noisy%d", i), "1.0", "amd64", noise()))
 	}
 	c.upload(n, "debs", "stable", files...)
 	c.setUp(n, "debs", "stable")
