@@ -113,9 +113,8 @@ func (c *cache) policyStamp() string {
 	if len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) == 0 && oldest.IsZero() {
 		return c.repo.rulesStamp()
 	}
-	h := blake3.New()
-	fmt.Fprintf(h, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix())
-	return "+" + hex.EncodeToString(h.Sum(nil)[:8]) + c.repo.rulesStamp()
+	sum := blake3.Sum256(fmt.Appendf(nil, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix()))
+	return "+" + hex.EncodeToString(sum[:8]) + c.repo.rulesStamp()
 }
 
 // judges tells whether a policy may hide anything.
