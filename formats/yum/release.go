@@ -55,13 +55,16 @@ func (*Format) ClaimScope(scope string) string {
 	return ""
 }
 
-// Aged is true for packages. Metadata tells when they were built, not when they
-// were published, and to ask for each that it lists would take too long.
-func (*Format) Aged(scope, _ string) bool { return path.Base(scope) != repodata }
+// Aged is true for packages and for what lists them.
+func (*Format) Aged(string, string) bool { return true }
 
 // Published is when the upstream's file was last modified: mirrors keep the time
-// at which the distribution got it.
+// at which the distribution got it. Of what is listed the metadata tells it (see
+// published); to ask for each file would take too long.
 func (*Format) Published(ctx context.Context, rec formats.Record, src formats.Source) (time.Time, error) {
+	if path.Base(rec.Scope) == repodata {
+		return time.Time{}, nil
+	}
 	at := rec.Path
 	if at == "" {
 		at = rec.Key()
