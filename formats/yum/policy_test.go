@@ -94,3 +94,61 @@ func TestPolicies(t *testing.T) {
 	}
 	r.Refused(formats.ErrBlocked, "c", "GET", pathOf(packages[1]), nil)
 }
+
+// A package whose file is called otherwise, or as another package, is judged by
+// what it is.
+func TestPoliciesOfOddNames(t *testing.T) {
+	r := newRig(t)
+	r.Create("origin", config.Hosted, "yum", nil)
+	now := r.Clock.Now()
+	bad, young := built(2, now, 30), built(3, now, 0)
+	for path, p := range map[string]rpm{"P/hello.rpm": built(1, now, 30), "P/fine-1-1.x86_64.rpm": bad} {
+		r.Put("origin", path, p.build())
+	}
+	up := r.Serve(t)
+	r.Clock.Advance(10 * 24 * time.Hour)
+	r.Put("origin", "P/young.rpm", young.build())
+	set := func(name string, f func(*config.Repository)) {
+		t.Helper()
+		if _, err := r.Registry.UpdateRepository(t.Context(), name, func(c *config.Repository) error { f(c); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"cold", "warm"} {
+		r.Cache(name, "yum", up.URL+"/origin", 60)
+	}
+	paths := map[string]string{"P/hello.rpm": "", "P/fine-1-1.x86_64.rpm": "", "P/young.rpm": ""}
+	check := func(when string, want map[string]string, repositories ...string) {
+		t.Helper()
+		for _, name := range repositories {
+			for path := range paths {
+				// Twice: as it is fetched, and as it was.
+				for range 2 {
+					if got := refusal(t, r, name, path); got != want[path] {
+						t.Errorf("%s: %s of %s: %q, want %q", when, path, name, got, want[path])
+					}
+				}
+			}
+		}
+	}
+	check("without a policy", nil, "warm", "origin")
+	week := int64(7)
+	for _, name := range []string{"cold", "warm"} {
+		set(name, func(c *config.Repository) { c.BlockPatterns, c.MinimumAgeDays = []string{`^hello@1\.2-`}, &week })
+	}
+	check("blocked", map[string]string{"P/fine-1-1.x86_64.rpm": repo.ReasonBlocked, "P/young.rpm": repo.ReasonTooYoung}, "cold", "warm")
+	for _, name := range []string{"cold", "warm", "origin"} {
+		set(name, func(c *config.Repository) {
+			c.BlockPatterns, c.MinimumAgeDays = nil, nil
+			c.Quarantine = []config.Quarantined{{Item: "hello@1.2-1", Reason: "bad"}}
+		})
+	}
+	check("in quarantine", map[string]string{"P/fine-1-1.x86_64.rpm": repo.ReasonQuarantined}, "cold", "warm", "origin")
+	if got := unzipped(t, r.Get("origin", "repodata/primary.xml.gz")); strings.Contains(got, `ver="1.2"`) || !strings.Contains(got, `href="P/hello.rpm"`) {
+		t.Errorf("the metadata:\n%s", got)
+	}
+	// What a cache knows of its copies is not taken for what lists a package.
+	if _, _, err := r.Send(t.Context(), "warm", "DELETE", "P/hello.rpm", nil); err != nil {
+		t.Errorf("delete a copy: %v", err)
+	}
+}
