@@ -75,7 +75,9 @@ func TestPolicies(t *testing.T) {
 	check("without a policy", nil)
 	set(func(c *config.Repository) { c.BlockPatterns = []string{`^hello@1\.2`} })
 	check("blocked", map[int]string{2: repo.ReasonBlocked})
-	set(func(c *config.Repository) { c.BlockPatterns, c.AllowPatterns = nil, []string{`^hello@1\.[13]-`, `^repodata/`} })
+	set(func(c *config.Repository) {
+		c.BlockPatterns, c.AllowPatterns = nil, []string{`^hello@1\.[13]-`, `^repodata/`}
+	})
 	check("not allowed", map[int]string{2: repo.ReasonBlocked})
 	week := int64(7)
 	set(func(c *config.Repository) { c.AllowPatterns, c.MinimumAgeDays = nil, &week })
