@@ -124,9 +124,8 @@ func (c *cache) policyStamp() string {
 	if len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) == 0 && oldest.IsZero() {
 		return c.repo.quarantineStamp()
 	}
-	h := blake3.New()
-	fmt.Fprintf(h, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix())
-	return "+" + hex.EncodeToString(h.Sum(nil)[:8]) + c.repo.quarantineStamp()
+	sum := blake3.Sum256(fmt.Appendf(nil, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix()))
+	return "+" + hex.EncodeToString(sum[:8]) + c.repo.quarantineStamp()
 }
 
 // judge decides about a file that a client asks for.
