@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,6 +17,9 @@ type conn struct {
 	armed atomic.Int64 // Unix ns when the write deadline was set
 	scan  scanner      // used by whoever reads: one goroutine at a time
 	saw   atomic.Bool
+
+	gathering bool
+	kept      kept
 }
 
 type connKey struct{}
@@ -39,8 +43,14 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) Write(p []byte) (int, error) {
+	if c.gathering && c.kept.add(p) {
+		return len(p), nil
+	}
 	if err := c.arm(); err != nil {
 		return 0, err
+	}
+	if c.kept.n > 0 {
+		return c.kept.sendWith(c.TCPConn, p)
 	}
 	return c.TCPConn.Write(p)
 }
@@ -112,6 +122,7 @@ func (c *conn) SetDeadline(t time.Time) error {
 type listener struct {
 	net.Listener
 	stall time.Duration
+	pages *sync.Pool // of *page
 }
 
 func (l listener) Accept() (net.Conn, error) {
@@ -123,5 +134,5 @@ func (l listener) Accept() (net.Conn, error) {
 	if !ok {
 		return c, nil
 	}
-	return &conn{TCPConn: tcp, stall: l.stall}, nil
+	return &conn{TCPConn: tcp, stall: l.stall, kept: kept{pages: l.pages}}, nil
 }

@@ -29,7 +29,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.Client = s.Origin.Client(r)
 	x.TraceID = traceID(r.Header)
 	setHeaders(w.Header(), r.URL.Path, x.ID)
-	if mayBeSmuggled(r) {
+	c, plain := r.Context().Value(connKey{}).(*conn)
+	if plain {
+		x.Conn = c
+	}
+	if mayBeSmuggled(r, c) {
 		w.Header().Set("Connection", "close")
 	}
 	if s.Metrics != nil {

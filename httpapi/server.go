@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -90,7 +91,7 @@ func (w logWriter) Write(p []byte) (int, error) {
 // Serve answers requests on l until Close. It returns nil then.
 func (s *Server) Serve(l net.Listener) error {
 	var err error
-	wrapped := listener{Listener: l, stall: s.stall}
+	wrapped := listener{Listener: l, stall: s.stall, pages: &sync.Pool{New: func() any { return new(page) }}}
 	if s.tls != nil {
 		s.http.TLSConfig = s.tls.Clone()
 		err = s.http.ServeTLS(wrapped, "", "")

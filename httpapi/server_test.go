@@ -132,7 +132,7 @@ func TestConnSendsFilesAsFiles(t *testing.T) {
 			b, _ := io.ReadAll(c)
 			got <- b
 		}()
-		c, err := listener{l, time.Minute}.Accept()
+		c, err := listener{Listener: l, stall: time.Minute}.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}

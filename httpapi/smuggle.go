@@ -8,11 +8,10 @@ import "net/http"
 // follows on the connection is not run as another request (RFC 9112 §6.3).
 //
 // [Server] knows of its plain connections whether a length was ever sent on
-// them; others are closed after every chunked request.
-func mayBeSmuggled(r *http.Request) bool {
+// them; others, for which c is nil, are closed after every chunked request.
+func mayBeSmuggled(r *http.Request, c *conn) bool {
 	if r.ProtoMajor != 1 || len(r.TransferEncoding) == 0 {
 		return false
 	}
-	c, ok := r.Context().Value(connKey{}).(*conn)
-	return !ok || c.sawLength()
+	return c == nil || c.sawLength()
 }

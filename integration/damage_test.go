@@ -42,6 +42,18 @@ func damage(t *testing.T, n *node.Node, content []byte, change func(path string)
 	}
 }
 
+// flip changes one bit of a file, cut leaves its beginning.
+func flip(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b[len(b)/2] ^= 1
+	return os.WriteFile(path, b, 0o600)
+}
+
+func cut(path string) error { return os.Truncate(path, 10_000) }
+
 // image is one of one layer, of which it knows the bytes.
 type image struct {
 	name            string
@@ -129,17 +141,6 @@ func registryClients(t *testing.T, n *node.Node) []registryClient {
 		},
 	}
 }
-
-func flip(path string) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	b[len(b)/2] ^= 1
-	return os.WriteFile(path, b, 0o600)
-}
-
-func cut(path string) error { return os.Truncate(path, 10_000) }
 
 // Layers and manifests whose bytes are gone or changed on the disk are an error
 // to clients, are known after an audit, and come back by the next push, for which

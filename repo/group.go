@@ -52,7 +52,7 @@ func (g *group) skip(ctx context.Context, err error) bool {
 // Stamp joins those of the members. A member that could not be asked is part
 // of it too, so that its absence is never kept as its answer.
 func (g *group) Stamp(ctx context.Context, scope string) (string, error) {
-	h := blake3.New()
+	var all []byte
 	prefix, failed, first := "", 0, error(nil)
 	for i, m := range g.members {
 		stamp, err := m.Stamp(ctx, scope)
@@ -72,13 +72,14 @@ func (g *group) Stamp(ctx context.Context, scope string) (string, error) {
 		} else if prefix == "" && stamp != "?" {
 			prefix = hostedStamp
 		}
-		fmt.Fprintf(h, "%d %s\n", i, stamp)
+		all = fmt.Appendf(all, "%d %s\n", i, stamp)
 	}
 	if prefix == "" {
 		// Nobody has the scope. If one could not be asked that is not known.
 		return "", first
 	}
-	return prefix + hex.EncodeToString(h.Sum(nil)[:16]), nil
+	sum := blake3.Sum256(append(all, g.repo.rulesStamp()...))
+	return prefix + hex.EncodeToString(sum[:16]), nil
 }
 
 func cmpOr(a, b error) error {

@@ -83,6 +83,17 @@ func (r *repository) release(scope, name string) (pkg, whole string) {
 	return pkg, pkg + "@" + version
 }
 
+// told is the name by which release tells what a file is of: the record's own,
+// unless the bytes say otherwise.
+func (r *repository) told(rec formats.Record) string {
+	if d, ok := r.format.(formats.Describer); ok {
+		if name := d.Described(rec); name != "" {
+			return name
+		}
+	}
+	return rec.Name
+}
+
 // blocks judges a path and the release that it is of by the patterns.
 func (r *repository) blocks(path, release string) bool {
 	if release == "" {
@@ -111,11 +122,15 @@ func (c *cache) oldest() time.Time {
 func (c *cache) policyStamp() string {
 	oldest := c.oldest()
 	if len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) == 0 && oldest.IsZero() {
-		return c.repo.quarantineStamp()
+		return c.repo.rulesStamp()
 	}
-	h := blake3.New()
-	fmt.Fprintf(h, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix())
-	return "+" + hex.EncodeToString(h.Sum(nil)[:8]) + c.repo.quarantineStamp()
+	sum := blake3.Sum256(fmt.Appendf(nil, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix()))
+	return "+" + hex.EncodeToString(sum[:8]) + c.repo.rulesStamp()
+}
+
+// judges tells whether a policy may hide anything.
+func (c *cache) judges() bool {
+	return len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) > 0 || c.repo.quarantine.stamp != "" || !c.oldest().IsZero()
 }
 
 // judge decides about a file that a client asks for.
@@ -125,6 +140,16 @@ func (c *cache) judge(ctx context.Context, op formats.Op) error {
 		return err
 	}
 	return c.permit(ctx, formats.Record{Scope: op.Scope, Name: op.Name, Path: op.Upstream()}, claimed)
+}
+
+// judgeFound decides about a file that was found, by what its bytes say it is.
+func (c *cache) judgeFound(ctx context.Context, op formats.Op, rec formats.Record) error {
+	name := c.repo.told(rec)
+	if name == op.Name || name == rec.Name {
+		return nil
+	}
+	op.Path, op.Name = op.Upstream(), name
+	return c.judge(ctx, op)
 }
 
 // permit returns a PolicyError for a record that a policy hides.
@@ -196,7 +221,7 @@ func (c *cache) published(ctx context.Context, f formats.Releaser, rec formats.R
 // judgeTarget decides about what a name points to by the copy that is here.
 func (c *cache) judgeTarget(ctx context.Context, op formats.Op, sums digest.Sums) error {
 	p, ok := c.repo.format.(formats.Pointer)
-	if !ok || !p.Points(op) || c.policyStamp() == "" {
+	if !ok || !p.Points(op) || !c.judges() {
 		return nil
 	}
 	target, ok := p.Target(op, nil, sums)

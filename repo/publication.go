@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -195,21 +196,38 @@ func (p *publications) earlier(ctx context.Context, r *repository, op formats.Op
 // renderer, signed with those keys, of a repository that is set so. Documents
 // that expire are made anew when half of their time is over.
 func publicationKey(stamp, renderer string, signer formats.Signer, set formats.Settings, now time.Time) string {
-	h := blake3.New()
-	fmt.Fprintf(h, "%q %q", stamp, renderer)
+	b := make([]byte, 0, 256)
+	b = append(strconv.AppendQuote(b, stamp), ' ')
+	b = strconv.AppendQuote(b, renderer)
 	if signer != nil {
-		fmt.Fprintf(h, " %q", signer.Fingerprints())
+		b = appendQuotes(b, signer.Fingerprints())
 	}
 	if len(set.Architectures) > 0 || len(set.Components) > 0 || set.ValidFor > 0 || set.SQLite || set.Zstd {
-		fmt.Fprintf(h, " %q %q %d %t", set.Architectures, set.Components, set.ValidFor, set.SQLite)
+		b = appendQuotes(appendQuotes(b, set.Architectures), set.Components)
+		b = strconv.AppendInt(append(b, ' '), int64(set.ValidFor), 10)
+		b = strconv.AppendBool(append(b, ' '), set.SQLite)
 	}
 	if set.Zstd {
-		fmt.Fprint(h, " zst")
+		b = append(b, " zst"...)
 	}
 	if half := set.ValidFor / 2; half > 0 {
-		fmt.Fprintf(h, " %d", now.UnixNano()/int64(half))
+		b = strconv.AppendInt(append(b, ' '), now.UnixNano()/int64(half), 10)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:20])
+	sum := blake3.Sum256(b)
+	return hex.EncodeToString(sum[:20])
+}
+
+// appendQuotes appends a space and the strings, as fmt shows them by %q: keys of
+// publications must stay what they are.
+func appendQuotes(b []byte, list []string) []byte {
+	b = append(b, " ["...)
+	for i, s := range list {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendQuote(b, s)
+	}
+	return append(b, ']')
 }
 
 // remember keeps a publication that was just read or written, and that nobody

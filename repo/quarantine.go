@@ -71,7 +71,14 @@ func (r *repository) inQuarantine(scope, name string, paths ...string) error {
 	return nil
 }
 
-func (r *repository) quarantineStamp() string { return r.quarantine.stamp }
+// rulesStamp tells apart what is shown under other rules; "" where there
+// never were any but those that the repository began with.
+func (r *repository) rulesStamp() string {
+	if r.Rules == "" {
+		return r.quarantine.stamp
+	}
+	return r.quarantine.stamp + "=" + r.Rules
+}
 
 // shown leaves out of a hosted repository's records what is in quarantine.
 func (r *repository) shown(recs iter.Seq2[formats.Record, error]) iter.Seq2[formats.Record, error] {
@@ -80,7 +87,7 @@ func (r *repository) shown(recs iter.Seq2[formats.Record, error]) iter.Seq2[form
 	}
 	return func(yield func(formats.Record, error) bool) {
 		for rec, err := range recs {
-			if err == nil && r.inQuarantine(rec.Scope, rec.Name, rec.Path) != nil {
+			if err == nil && (r.inQuarantine(rec.Scope, rec.Name, rec.Path) != nil || r.inQuarantine(rec.Scope, r.told(rec), rec.Path) != nil) {
 				continue
 			}
 			if !yield(rec, err) {

@@ -79,7 +79,7 @@ func (w *writer) write(p []byte) error {
 		return w.direct.write(w.f, p)
 	}
 	for step := int64(w.s.cfg.IOSize); len(p) > 0; {
-		m, err := w.f.Write(p[:min(int64(len(p)), step)])
+		m, err := w.f.Write(p[:min(int64(len(p)), step, copySize)])
 		w.n += int64(m)
 		if err != nil {
 			return err
@@ -92,6 +92,11 @@ func (w *writer) write(p []byte) error {
 	}
 	return nil
 }
+
+// copySize is the most that one system call writes through the page cache, in
+// bytes. Linux allocates large folios for more, which costs up to twice the
+// processor time where that memory was not used lately.
+const copySize = 64 << 10
 
 // Commit implements [blob.Writer].
 func (w *writer) Commit(ctx context.Context) error {

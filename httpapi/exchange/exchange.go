@@ -39,6 +39,8 @@ type Exchange struct {
 	LogIn bool
 	// Refused is the method of credentials that were refused, "" if none were.
 	Refused auth.Method
+	// Conn is the connection, if it can send a header and a body together.
+	Conn Gatherer
 
 	w       http.ResponseWriter
 	body    *body

@@ -23,11 +23,35 @@ func (x *Exchange) WriteHeader(status int) {
 	x.w.WriteHeader(status)
 }
 
+// Gatherer is a connection that sends several pieces at once.
+type Gatherer interface {
+	// Gather keeps pieces back until one that is long goes with them.
+	Gather()
+	// Send ends that, and sends what is still kept.
+	Send() error
+}
+
+// longPiece is from where on, in bytes, net/http sends what it is given in more
+// than one piece: first what fits behind the header, then the rest.
+const longPiece = 4 << 10
+
 // Write sends a part of the body.
 func (x *Exchange) Write(p []byte) (int, error) {
 	x.begin()
-	n, err := x.w.Write(p)
+	n, err := x.write(p)
 	x.count(int64(n))
+	return n, err
+}
+
+func (x *Exchange) write(p []byte) (int, error) {
+	if x.Conn == nil || len(p) < longPiece {
+		return x.w.Write(p)
+	}
+	x.Conn.Gather()
+	n, err := x.w.Write(p)
+	if serr := x.Conn.Send(); err == nil {
+		err = serr
+	}
 	return n, err
 }
 
