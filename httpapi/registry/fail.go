@@ -167,7 +167,12 @@ func codeOf(status int, action string) string {
 			return "BLOB_UPLOAD_UNKNOWN"
 		}
 		return codeNameUnknown
-	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusRequestedRangeNotSatisfiable:
+	case http.StatusRequestedRangeNotSatisfiable:
+		if action == "blob upload" {
+			return "BLOB_UPLOAD_INVALID"
+		}
+		return "RANGE_INVALID"
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		switch action {
 		case "manifest":
 			return "MANIFEST_INVALID"
