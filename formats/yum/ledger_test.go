@@ -61,10 +61,10 @@ func TestBadMirror(t *testing.T) {
 	r.Create("origin", config.Hosted, "yum", nil)
 	publish(t, r, "origin", hello(1, "x"), hello(2, "x"))
 	up := r.Serve(t)
-	asked := 0
+	var asked atomic.Int32
 	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if strings.HasSuffix(req.URL.Path, ".rpm") {
-			asked++
+			asked.Add(1)
 			w.Write(hello(2, "x").build()) //nolint:errcheck // the test sees what has come
 			return
 		}
@@ -77,8 +77,8 @@ func TestBadMirror(t *testing.T) {
 	defer lists.Close()
 	r.Cache("c", "yum", lists.URL+"/mirrorlist", 60)
 	r.Get("c", "repodata/primary.xml.gz")
-	if got := r.Get("c", pathOf(hello(1, ""))); !bytes.Equal(got, hello(1, "x").build()) || asked != 1 {
-		t.Errorf("%d bytes after %d answers of the bad mirror", len(got), asked)
+	if got := r.Get("c", pathOf(hello(1, ""))); !bytes.Equal(got, hello(1, "x").build()) || asked.Load() != 1 {
+		t.Errorf("%d bytes after %d answers of the bad mirror", len(got), asked.Load())
 	}
 }
 
