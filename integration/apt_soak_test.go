@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,50 +105,5 @@ func TestAptSoak(t *testing.T) {
 		if out := c.run(c.root, "apt-cache", append(c.options(), "pkgnames")...); strings.TrimSpace(out) != "anchor" {
 			t.Errorf("a client sees %q in the end", out)
 		}
-	}
-}
-
-// debootstrap finds out what a system is made of, fetches and validates it, from
-// a hosted repository and from a cache of it, with packages of the test's own in
-// the place of Debian's: they have nothing in them that could be a system.
-func TestDebootstrap(t *testing.T) {
-	c := newApt(t)
-	program := "/usr/sbin/debootstrap"
-	if _, err := os.Stat(program); err != nil {
-		need(t, "debootstrap")
-	}
-	if os.Geteuid() != 0 {
-		need(t, "root, which debootstrap wants")
-	}
-	origin, edge := node.Start(t, node.Options{}), node.Start(t, node.Options{})
-	aptRepository(origin, "debs", "hosted", "")
-	const required = "Priority: required\nEssential: yes\n"
-	var files []string
-	for _, name := range []string{"base-files", "base-passwd", "dpkg", "libc6", "perl-base", "mawk", "apt"} {
-		arch := map[bool]string{true: "all", false: "amd64"}[name == "base-files"]
-		files = append(files, debPackage(t, name, "1.0", arch, required))
-	}
-	files = append(files, debPackage(t, "wanted", "2.0", "amd64", "Priority: optional\nDepends: wanted-data\n"), debPackage(t, "wanted-data", "2.0", "all", "Priority: optional\n"))
-	c.upload(origin, "debs", "stable", files...)
-	auth := fmt.Sprintf(`,"upstream_url":%q,"upstream_auth":{"username":"admin","password":%q}`, origin.URL+"/repository/debs", node.Password)
-	aptRepository(edge, "mirror", "cache", auth)
-	keyring := filepath.Join(c.root, "keyring.gpg")
-	c.run("", "curl", "-fsSo", keyring, "-u", "admin:"+node.Password, origin.URL+"/repository/debs/public.gpg")
-	// debootstrap asks as nobody.
-	for _, n := range []*node.Node{origin, edge} {
-		n.Want(http.StatusCreated, http.MethodPost, "/api/v1/roles", strings.NewReader(`{"name":"everybody","capabilities":[{"capability":"read","repo":"*"}]}`), "Content-Type", "application/json")
-		n.Want(http.StatusOK, http.MethodPut, "/api/v1/users/anonymous", strings.NewReader(`{"roles":["everybody"]}`), "Content-Type", "application/json")
-	}
-	for _, from := range []string{origin.URL + "/repository/debs", edge.URL + "/repository/mirror"} {
-		target := filepath.Join(t.TempDir(), "system")
-		c.run("", program, "--variant=minbase", "--download-only", "--arch=amd64", "--include=wanted", "--keyring="+keyring, "--force-check-gpg", "stable", target, from)
-		list, err := filepath.Glob(filepath.Join(target, "var/cache/apt/archives/*.deb"))
-		if err != nil || len(list) != len(files) {
-			t.Errorf("from %s: %d of %d packages, %v", from, len(list), len(files), list)
-		}
-	}
-	// Without the right key there is no system.
-	if out, err := c.try("", program, "--variant=minbase", "--download-only", "--arch=amd64", "--keyring=/dev/null", "--force-check-gpg", "stable", filepath.Join(t.TempDir(), "system"), origin.URL+"/repository/debs"); err == nil {
-		t.Errorf("debootstrap trusts anybody:\n%s", out)
 	}
 }

@@ -72,6 +72,14 @@ func (c *aptClient) setUp(n *node.Node, repository, distribution string, compone
 	c.write("etc/apt/auth.conf", fmt.Sprintf("machine %s\nlogin admin\npassword %s\n", n.URL, node.Password))
 }
 
+// trusts sets a client up for a cache, by the key that its upstream has.
+func (c *aptClient) trusts(n *node.Node, repository string) {
+	c.t.Helper()
+	c.write("etc/apt/keyrings/mirror.asc", c.run("", "curl", "-fsS", "-u", "admin:"+node.Password, n.URL+"/repository/"+repository+"/public.key"))
+	c.write("etc/apt/sources.list", fmt.Sprintf("deb [signed-by=%s/etc/apt/keyrings/mirror.asc] %s/repository/%s stable main\n", c.root, n.URL, repository))
+	c.write("etc/apt/auth.conf", fmt.Sprintf("machine %s\nlogin admin\npassword %s\n", n.URL, node.Password))
+}
+
 func (c *aptClient) run(dir, name string, args ...string) string {
 	c.t.Helper()
 	out, err := c.try(dir, name, args...)
@@ -188,9 +196,7 @@ func TestApt(t *testing.T) {
 	aptRepository(edge, "own", "hosted", "")
 	aptRepository(edge, "all", "proxy", `,"members":["own","mirror"]`)
 	// The mirror passes its upstream's signatures on, and the upstream's key.
-	mirrored.write("etc/apt/keyrings/mirror.asc", mirrored.run("", "curl", "-fsS", "-u", "admin:"+node.Password, edge.URL+"/repository/mirror/public.key"))
-	mirrored.write("etc/apt/sources.list", fmt.Sprintf("deb [signed-by=%s] %s/repository/mirror stable main\n", filepath.Join(mirrored.root, "etc/apt/keyrings/mirror.asc"), edge.URL))
-	mirrored.write("etc/apt/auth.conf", fmt.Sprintf("machine %s\nlogin admin\npassword %s\n", edge.URL, node.Password))
+	mirrored.trusts(edge, "mirror")
 	mirrored.apt("update")
 	mirrored.apt("install", "-y", "hello")
 
@@ -202,9 +208,7 @@ func TestApt(t *testing.T) {
 
 	origin.Kill()
 	again := newApt(t)
-	again.write("etc/apt/keyrings/mirror.asc", again.run("", "curl", "-fsS", "-u", "admin:"+node.Password, edge.URL+"/repository/mirror/public.key"))
-	again.write("etc/apt/sources.list", fmt.Sprintf("deb [signed-by=%s] %s/repository/mirror stable main\n", filepath.Join(again.root, "etc/apt/keyrings/mirror.asc"), edge.URL))
-	again.write("etc/apt/auth.conf", fmt.Sprintf("machine %s\nlogin admin\npassword %s\n", edge.URL, node.Password))
+	again.trusts(edge, "mirror")
 	again.apt("update")
 	again.apt("install", "-y", "hello")
 	grouped.apt("update")

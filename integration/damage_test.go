@@ -41,6 +41,18 @@ func damage(t *testing.T, n *node.Node, content []byte, change func(path string)
 	}
 }
 
+// flip changes one bit of a file, cut leaves its beginning.
+func flip(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b[len(b)/2] ^= 1
+	return os.WriteFile(path, b, 0o600)
+}
+
+func cut(path string) error { return os.Truncate(path, 10_000) }
+
 // image is one of one layer, of which it knows the bytes.
 type image struct {
 	name            string
@@ -102,15 +114,6 @@ func TestDamagedImages(t *testing.T) {
 	pull := func(name string) (string, error) {
 		return skopeo("copy", "--src-tls-verify=false", "--src-creds", "admin:"+node.Password, "docker://"+host+"/"+name+":v1", "dir:"+t.TempDir())
 	}
-	flip := func(path string) error {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		b[len(b)/2] ^= 1
-		return os.WriteFile(path, b, 0o600)
-	}
-	cut := func(path string) error { return os.Truncate(path, 10_000) }
 	for _, c := range []struct {
 		name     string
 		change   func(string) error

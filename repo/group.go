@@ -78,7 +78,7 @@ func (g *group) Stamp(ctx context.Context, scope string) (string, error) {
 		// Nobody has the scope. If one could not be asked that is not known.
 		return "", first
 	}
-	sum := blake3.Sum256(all)
+	sum := blake3.Sum256(append(all, g.repo.rulesStamp()...))
 	return prefix + hex.EncodeToString(sum[:16]), nil
 }
 

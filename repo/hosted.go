@@ -49,7 +49,7 @@ func (h *hosted) Stamp(ctx context.Context, scope string) (string, error) {
 	if err != nil || stamp == "" {
 		return "", err
 	}
-	return stamp + h.repo.quarantineStamp(), nil
+	return stamp + h.repo.rulesStamp(), nil
 }
 
 // stored is the stamp of what is stored, whatever of it is shown.

@@ -122,10 +122,15 @@ func (c *cache) oldest() time.Time {
 func (c *cache) policyStamp() string {
 	oldest := c.oldest()
 	if len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) == 0 && oldest.IsZero() {
-		return c.repo.quarantineStamp()
+		return c.repo.rulesStamp()
 	}
 	sum := blake3.Sum256(fmt.Appendf(nil, "%q %q %d", c.repo.BlockPatterns, c.repo.AllowPatterns, oldest.Unix()))
-	return "+" + hex.EncodeToString(sum[:8]) + c.repo.quarantineStamp()
+	return "+" + hex.EncodeToString(sum[:8]) + c.repo.rulesStamp()
+}
+
+// judges tells whether a policy may hide anything.
+func (c *cache) judges() bool {
+	return len(c.repo.BlockPatterns)+len(c.repo.AllowPatterns) > 0 || c.repo.quarantine.stamp != "" || !c.oldest().IsZero()
 }
 
 // judge decides about a file that a client asks for.
@@ -216,7 +221,7 @@ func (c *cache) published(ctx context.Context, f formats.Releaser, rec formats.R
 // judgeTarget decides about what a name points to by the copy that is here.
 func (c *cache) judgeTarget(ctx context.Context, op formats.Op, sums digest.Sums) error {
 	p, ok := c.repo.format.(formats.Pointer)
-	if !ok || !p.Points(op) || c.policyStamp() == "" {
+	if !ok || !p.Points(op) || !c.judges() {
 		return nil
 	}
 	target, ok := p.Target(op, nil, sums)

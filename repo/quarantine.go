@@ -71,7 +71,14 @@ func (r *repository) inQuarantine(scope, name string, paths ...string) error {
 	return nil
 }
 
-func (r *repository) quarantineStamp() string { return r.quarantine.stamp }
+// rulesStamp tells apart what is shown under other rules; "" where there
+// never were any but those that the repository began with.
+func (r *repository) rulesStamp() string {
+	if r.Rules == "" {
+		return r.quarantine.stamp
+	}
+	return r.quarantine.stamp + "=" + r.Rules
+}
 
 // shown leaves out of a hosted repository's records what is in quarantine.
 func (r *repository) shown(recs iter.Seq2[formats.Record, error]) iter.Seq2[formats.Record, error] {

@@ -31,6 +31,63 @@ func quarantine(t *testing.T, r *repotest.Rig, repository string, items ...strin
 	})
 }
 
+// What is shown again after other rules is another publication, made later:
+// clients compare dates and take nothing for new that is older than what they
+// have.
+func TestRulesDoNotComeBack(t *testing.T) {
+	r := policyRig(t)
+	up := newModules(t, map[string]time.Time{"v1.0.0": {}, "v1.1.0": {}})
+	r.Create("h", "hosted", "golang", nil)
+	if _, _, err := r.Send(t.Context(), "h", "PUT", "upload", moduleZip(t, "example.com/m", "v1.1.0"), "Content-Type", "application/zip"); err != nil {
+		t.Fatal(err)
+	}
+	r.Cache("c", "golang", up.URL, -1)
+	r.Claiming("gh", "golang", "h")
+	r.Claiming("ggh", "golang", "gh")
+	r.Claiming("gc", "golang", "c")
+	other := r.Create("other", "hosted", "golang", nil).ID
+	made := func(name string) time.Time {
+		t.Helper()
+		c, _, err := r.Send(t.Context(), name, "GET", "example.com/m/@v/list", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Time
+	}
+	for _, tt := range []struct {
+		rule    string
+		at      string
+		on, off func(*config.Repository)
+		in      []string
+	}{
+		{"quarantine", "h", func(c *config.Repository) {
+			c.Quarantine = []config.Quarantined{{Item: "example.com/m@v1.0.0", Reason: "x"}}
+		}, func(c *config.Repository) { c.Quarantine = nil }, []string{"h", "gh", "ggh"}},
+		{"patterns", "c", func(c *config.Repository) { c.BlockPatterns = []string{"@v1.0.0$"} }, func(c *config.Repository) { c.BlockPatterns = nil }, []string{"gc"}},
+		{"members", "gh", func(c *config.Repository) { c.Members = append(c.Members, other) }, func(c *config.Repository) { c.Members = c.Members[:1] }, []string{"gh", "ggh"}},
+	} {
+		times := map[string]time.Time{}
+		for _, step := range []func(*config.Repository){func(*config.Repository) {}, tt.on, tt.off} {
+			change(t, r, tt.at, step)
+			r.Clock.Advance(time.Minute)
+			for _, name := range tt.in {
+				now := made(name)
+				if before, ok := times[name]; ok && !now.After(before) {
+					t.Errorf("%s: %s is of %v after one of %v", tt.rule, name, now, before)
+				}
+				times[name] = now
+			}
+		}
+	}
+	// What does not decide what is shown leaves everything as it was.
+	before := made("h")
+	change(t, r, "h", func(c *config.Repository) { c.QuotaArtifacts = new(int64(1000)) })
+	r.Clock.Advance(time.Minute)
+	if now := made("h"); !now.Equal(before) {
+		t.Errorf("a quota made new documents: %v after %v", now, before)
+	}
+}
+
 // Index and download agree, in hosted repositories, caches and groups of them,
 // and release brings everything back.
 func TestQuarantine(t *testing.T) {

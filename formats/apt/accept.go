@@ -216,6 +216,11 @@ func publish(ctx context.Context, files []uploaded, d destination, tx formats.Tx
 			return badPackage("%s is no Debian package and belongs to no .dsc of the upload", f.name)
 		}
 	}
+	for _, b := range batches {
+		if err := b.free(ctx, d, tx); err != nil {
+			return err
+		}
+	}
 	if err := announce(ctx, d, tx); err != nil {
 		return err
 	}
@@ -257,14 +262,48 @@ func (b *batch) has(file string) bool {
 	return slices.ContainsFunc(b.files, func(r formats.Record) bool { return r.Name == file })
 }
 
+// free refuses a package whose name, version and architecture a distribution
+// lists for a file elsewhere in the pool; of its own path the conflict policy
+// decides.
+func (b *batch) free(ctx context.Context, d destination, tx formats.Tx) error {
+	rec := b.pointers[len(b.pointers)-1]
+	for _, dist := range d.distributions {
+		old, err := tx.Record(ctx, dists+"/"+dist, rec.Name)
+		if errors.Is(err, formats.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look up %s in %s: %w", rec.Name, dist, err)
+		}
+		if err := sameFile(rec)(&old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameFile says that a stanza may take the place of one of the same file only.
+func sameFile(rec formats.Record) func(old *formats.Record) error {
+	return func(old *formats.Record) error {
+		if old == nil || old.Path == rec.Path || old.Path == "" { // sources had none at first
+			return nil
+		}
+		return fmt.Errorf("%s, listed under this name, version and architecture, %w", old.Path, formats.ErrExists)
+	}
+}
+
 func (b *batch) put(d destination, tx formats.Tx) {
 	for i, rec := range b.files {
 		tx.Put(rec, b.blobs[i])
 	}
 	for _, dist := range d.distributions {
-		for _, rec := range b.pointers {
+		for i, rec := range b.pointers {
 			rec.Scope = dists + "/" + dist
-			tx.Put(rec, nil)
+			if i < len(b.pointers)-1 {
+				tx.Put(rec, nil)
+				continue
+			}
+			tx.PutIf(rec, nil, sameFile(rec))
 		}
 	}
 }
@@ -329,50 +368,9 @@ func (p pooled) batch(file formats.Record, b formats.Blob, stanza []byte, lists 
 		out.pointers = append(out.pointers, formats.Record{Name: p.list(i), Move: true, Meta: l})
 	}
 	// Last, since it is what lists the package.
-	pointer := formats.Record{Name: p.name(), Move: true, Meta: stanza}
-	if p.Arch != archSource {
-		pointer.Path = file.Key()
-	}
+	pointer := formats.Record{Name: p.name(), Path: file.Key(), Move: true, Meta: stanza}
 	out.pointers = append(out.pointers, pointer)
 	return out, nil
-}
-
-// removePackage deletes a file and what lists it.
-func removePackage(ctx context.Context, op formats.Op, tx formats.Tx) error {
-	tx.Delete(op.Scope, op.Name)
-	rec, err := tx.Record(ctx, op.Scope, op.Name)
-	if errors.Is(err, formats.ErrNotFound) || err == nil && rec.Meta == nil {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look up %s: %w", op.Key(), err)
-	}
-	p, err := decode(rec)
-	if err != nil {
-		return err
-	}
-	for dist, err := range tx.Records(ctx, dists) {
-		if err != nil {
-			return fmt.Errorf("look up distributions: %w", err)
-		}
-		for _, name := range p.names() {
-			tx.Delete(dists+"/"+strings.TrimPrefix(dist.Name, ":"), name)
-		}
-	}
-	return nil
-}
-
-// dropDistribution deletes the pointers of a distribution.
-func dropDistribution(ctx context.Context, op formats.Op, tx formats.Tx) error {
-	scope := dists + "/" + strings.TrimPrefix(op.Name, ":")
-	for rec, err := range tx.Records(ctx, scope) {
-		if err != nil {
-			return fmt.Errorf("read %s: %w", scope, err)
-		}
-		tx.Delete(scope, rec.Name)
-	}
-	tx.Delete(op.Scope, op.Name)
-	return nil
 }
 
 // Answer says 200 to a form, 201 to what was made by PUT or is a snapshot.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -138,10 +139,14 @@ func TestRender(t *testing.T) {
 	for _, want := range []string{
 		"Suite: stable\n", "Date: Sun, 22 Nov 2026 10:20:30 UTC\n", "Valid-Until: Tue, 24 Nov 2026 10:20:30 UTC\n",
 		"Architectures: all amd64 arm64 riscv64\n", "Components: extra main\n", "Acquire-By-Hash: yes\n", "No-Support-for-Architecture-all: Packages\n",
+		"Changelogs: no\n", " extra/binary-arm64/Release\n", " main/source/Release\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("Release lacks %q:\n%s", want, text)
 		}
+	}
+	if got, want := string(docs["extra/binary-arm64/Release"].Body), "Archive: stable\nOrigin: granary\nLabel: granary\nAcquire-By-Hash: yes\nComponent: extra\nArchitecture: arm64\n"; got != want {
+		t.Errorf("Release of a section %q, want %q", got, want)
 	}
 	if string(docs["InRelease"].Body) != "signed:\n"+text || len(docs["Release.gpg"].Body) == 0 {
 		t.Error("the signed forms are of another text")
@@ -294,6 +299,54 @@ func TestBadUploads(t *testing.T) {
 	if err := accept(t, s, "PUT", "x.deb", http.Header{}, other); !errors.Is(err, formats.ErrExists) {
 		t.Errorf("other bytes: %v, want ErrExists", err)
 	}
+	// Its place in the pool is another, its coordinates are the same.
+	moved := debOf(t, ".gz", control("hello", "1.0", "amd64")+"Source: other\n", "other")
+	if err := accept(t, s, "PUT", "x.deb", http.Header{}, moved); !errors.Is(err, formats.ErrExists) {
+		t.Errorf("other bytes of another source: %v, want ErrExists", err)
+	}
+	if got := pointers(t, s, "pool/main/o/other"); got != "" {
+		t.Errorf("what was refused is in the pool: %s", got)
+	}
+	if err := accept(t, s, "PUT", "x.deb;deb.distribution=testing", http.Header{}, moved); err != nil {
+		t.Errorf("in another distribution: %v", err)
+	}
+}
+
+// Contents has the files of the versions that are shown.
+func TestContentsOfShown(t *testing.T) {
+	s := formattest.NewStore(t, format())
+	for _, version := range []string{"1.0", "1.0+dfsg", "1.1"} {
+		put(t, s, "pool/stable/main/upload", debOf(t, ".gz", control("hello", version, "amd64"), version))
+	}
+	for hidden, want := range map[string]string{"": "1.0 1.0+dfsg 1.1", "1.0": "1.0+dfsg 1.1", "1.1": "1.0 1.0+dfsg"} {
+		pub := &formattest.Pub{Keys: plain{}}
+		recs := func(yield func(formats.Record, error) bool) {
+			for rec, err := range s.Records(t.Context(), "dists/stable") {
+				if rec.Name != "main/amd64/hello/:"+hidden && !yield(rec, err) {
+					return
+				}
+			}
+		}
+		if err := format().Render(t.Context(), "dists/stable", recs, pub); err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(bytes.NewReader(pub.Docs["main/Contents-amd64.gz"].Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(string(b)) {
+			file, _, _ := strings.Cut(line, "\t")
+			got = append(got, path.Base(file))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("without %q: %q, want %q", hidden, got, want)
+		}
+	}
 }
 
 func TestSource(t *testing.T) {
@@ -319,6 +372,18 @@ func TestSource(t *testing.T) {
 	h, b = formattest.Form(t, formattest.Part{Name: "file", File: "hello_1.0-1.dsc", Content: dsc("tarball")})
 	if err := accept(t, s, "POST", "upload", h, string(b)); err != nil {
 		t.Errorf("with the tarball in the pool: %v", err)
+	}
+	for rec, err := range s.Records(t.Context(), "dists/stable") {
+		if err != nil || rec.Path != "pool/main/h/hello/hello_1.0-1.dsc" {
+			t.Errorf("the pointer %s names %q, %v", rec.Name, rec.Path, err)
+		}
+	}
+	// What is listed is there: without the tarball the source is not.
+	if err := accept(t, s, "DELETE", "pool/main/h/hello/hello_1.0.orig.tar.gz", nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := pointers(t, s, "dists/stable"); got != "" {
+		t.Errorf("listed without its tarball: %s", got)
 	}
 	for _, content := range []string{"other", "tarbalx"} {
 		h, b = formattest.Form(t, formattest.Part{Name: "file", File: "hello_1.0-1.dsc", Content: dsc("tarball")},

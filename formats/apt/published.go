@@ -11,6 +11,8 @@ import (
 var (
 	_ formats.Releaser = (*Format)(nil)
 	_ formats.Placer   = (*Format)(nil)
+
+	_ formats.Versioner = (*Format)(nil)
 )
 
 // Release reads name and version, without its epoch, of a package in the name
@@ -38,6 +40,26 @@ func (*Format) Release(scope, name string) (pkg, version string) {
 		}
 	}
 	return words[0], version
+}
+
+// Package is what retention counts versions of: a package in all architectures,
+// with the source that has its name. What several revisions of a source share,
+// the upstream's tarball, is a package of its own: its versions are others.
+func (f *Format) Package(rec formats.Record) string {
+	pkg, _ := f.Release(rec.Scope, rec.Name)
+	switch {
+	case pkg == "":
+		return formats.Join(rec.Scope, rec.Name)
+	case strings.Contains(rec.Name, ".orig"):
+		return pkg + ".orig"
+	}
+	return pkg
+}
+
+// Version is without epoch, as names of files are.
+func (f *Format) Version(rec formats.Record) string {
+	_, version := f.Release(rec.Scope, rec.Name)
+	return version
 }
 
 // ClaimScope is the distribution: indexes lead to files, and by the indexes of a

@@ -58,7 +58,7 @@ func (d *distribution) releaseText(now time.Time) ([]byte, error) {
 	if set.ValidFor > 0 {
 		p = append(p, field{"Valid-Until", now.Add(set.ValidFor).Format(dateFormat)})
 	}
-	p = append(p, field{"Acquire-By-Hash", "yes"}, field{"Architectures", strings.Join(d.archs, " ")},
+	p = append(p, field{"Changelogs", "no"}, field{"Acquire-By-Hash", "yes"}, field{"Architectures", strings.Join(d.archs, " ")},
 		field{"Components", strings.Join(d.components, " ")}, field{"Description", "Packages of distribution " + d.name})
 	if slices.ContainsFunc(d.archs, func(a string) bool { return a != archAll }) && slices.Contains(d.archs, archAll) {
 		// Every index has the packages of every architecture too.
@@ -75,6 +75,25 @@ func (d *distribution) releaseText(now time.Time) ([]byte, error) {
 		p = append(p, field{list.name, value})
 	}
 	return p.append(nil), nil
+}
+
+// sectionRelease writes the Release beside an index, which says what that is.
+func (d *distribution) sectionRelease() error {
+	path := index(d.component, d.arch)
+	path = path[:strings.LastIndexByte(path, '/')+1] + release
+	w, err := d.pub.Create(path, typeText, algorithms...)
+	if err != nil {
+		return err
+	}
+	p := paragraph{{"Archive", d.name}, {"Origin", "granary"}, {"Label", "granary"}, {"Acquire-By-Hash", "yes"}, {"Component", d.component}, {"Architecture", d.arch}}
+	if _, err := w.Write(p.append(nil)); err != nil {
+		return err
+	}
+	doc, err := d.pub.Document(path)
+	if err != nil {
+		return err
+	}
+	return d.publish(path, doc)
 }
 
 // digests is a list of Release: sum, size and path, a line each.

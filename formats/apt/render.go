@@ -17,7 +17,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "apt2" }
+func (*Format) Renderer() string { return "apt3" }
 
 // Render writes all documents of a distribution, or the list of distributions,
 // or what only the keys are needed for.
@@ -77,7 +77,9 @@ type distribution struct {
 	w               io.Writer // its index
 	done            map[string]bool
 	contents        contents
-	pkg, pending    string // the package whose files follow; the same with its section
+	pkg             string          // the package whose files follow, with component and architecture
+	shown           map[string]bool // the pointers of it that have a stanza
+	pending         string          // its name with its section
 
 	components, archs []string
 	paths             []string // of documents that Release lists, in order
@@ -105,8 +107,9 @@ func (d *distribution) add(rec formats.Record) error {
 		return fmt.Errorf("%w: pointer %s", formats.ErrCorrupt, rec.Key())
 	}
 	if list {
-		if component != d.component || arch != d.arch || pkg != d.pkg {
-			return nil // another member's package stands in the place of this one
+		stanza, _, _ := strings.Cut(rec.Name, ",")
+		if !d.shown[stanza] {
+			return nil // another member's package stands in the place of this one, or it is not shown
 		}
 		return d.list(rec)
 	}
@@ -115,7 +118,11 @@ func (d *distribution) add(rec formats.Record) error {
 			return err
 		}
 	}
-	d.pkg, d.pending = pkg, qualified(rec.Meta, pkg)
+	if at := component + "/" + arch + "/" + pkg; at != d.pkg {
+		d.pkg, d.shown = at, map[string]bool{}
+	}
+	d.shown[rec.Name] = true
+	d.pending = qualified(rec.Meta, pkg)
 	if _, err := d.w.Write(rec.Meta); err != nil {
 		return err
 	}
@@ -203,6 +210,9 @@ func (d *distribution) end() error {
 	d.w = nil
 	if d.arch != archSource && !slices.Contains(d.archs, d.arch) {
 		d.archs = append(d.archs, d.arch)
+	}
+	if err := d.sectionRelease(); err != nil {
+		return err
 	}
 	return d.compress(index(d.component, d.arch))
 }

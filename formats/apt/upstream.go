@@ -305,7 +305,7 @@ func upstreamPointer(scope string, s section, p paragraph) (formats.Record, bool
 	}
 	file := p.get("Filename")
 	if s.arch == archSource {
-		file = ""
+		file = p.dsc()
 		if formats.CheckPath(p.get("Directory")) != nil {
 			return formats.Record{}, false
 		}
@@ -321,4 +321,15 @@ func upstreamPointer(scope string, s section, p paragraph) (formats.Record, bool
 	}
 	at := pooled{Component: s.component, Arch: s.arch, Package: name, Version: version}
 	return formats.Record{Scope: scope, Name: at.name(), Path: file, Move: true, Meta: meta}, true
+}
+
+// dsc is the path of a source package's description, "" where the stanza does
+// not tell.
+func (p paragraph) dsc() string {
+	for e := range p.promises() {
+		if strings.HasSuffix(e.Path, ".dsc") && formats.CheckPath(e.Path) == nil {
+			return e.Path
+		}
+	}
+	return ""
 }

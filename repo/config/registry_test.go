@@ -202,6 +202,45 @@ func TestUpdateKeepsWhatItMust(t *testing.T) {
 	}
 }
 
+// Rules change with what documents show, and are never what they were.
+func TestRules(t *testing.T) {
+	r := open(t, newStore(t))
+	store := withStore(t, r)
+	create(t, r, "mine", func(r *Repository) error { r.Type, r.Format, r.Store = Hosted, "apt", store; return nil })
+	seen := map[string]bool{}
+	for _, tt := range []struct {
+		name   string
+		change func(*Repository)
+		want   bool
+	}{
+		{"nothing", func(*Repository) {}, false},
+		{"a quota", func(r *Repository) { r.QuotaBytes = ptr(int64(5)) }, false},
+		{"a quarantine", func(r *Repository) {
+			r.Quarantine = []Quarantined{{Item: "a@1", Reason: "x"}, {Item: "a@2", Reason: "x"}}
+		}, true},
+		{"its reason", func(r *Repository) { r.Quarantine[0].Reason = "y" }, false},
+		{"less of it", func(r *Repository) { r.Quarantine = slices.Delete(r.Quarantine, 0, 1) }, true},
+		{"none of it", func(r *Repository) { r.Quarantine = nil }, true},
+		{"architectures", func(r *Repository) { r.Architectures = []string{"arm64"} }, true},
+		{"no architectures", func(r *Repository) { r.Architectures = nil }, true},
+		{"itself", func(r *Repository) { r.Rules = "x" }, false},
+	} {
+		before, err := r.UpdateRepository(t.Context(), "mine", func(*Repository) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		was := before.Rules
+		now, err := r.UpdateRepository(t.Context(), "mine", func(r *Repository) error { tt.change(r); return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := now.Rules != was; got != tt.want || got && seen[now.Rules] {
+			t.Errorf("%s: rules %q after %q", tt.name, now.Rules, was)
+		}
+		seen[now.Rules] = true
+	}
+}
+
 // TestCreatedMeanwhile: of two calls that create the same, the later one hears
 // that it exists, though what the earlier one has made breaks rules for it, too.
 func TestCreatedMeanwhile(t *testing.T) {

@@ -142,7 +142,7 @@ func (r *Registry) UpdateRepository(ctx context.Context, name string, change fun
 	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
 	repo, err := r.swap(ctx, name, func(repo *Repository) error {
-		before := *repo
+		before, rules := *repo, repo.rules()
 		r.dropGone(repo)
 		emptied := len(repo.Members) == 0
 		if err := change(repo); err != nil {
@@ -151,6 +151,9 @@ func (r *Registry) UpdateRepository(ctx context.Context, name string, change fun
 		repo.Extra = before.Extra
 		if err := repo.keeps(&before); err != nil {
 			return err
+		}
+		if repo.Rules = before.Rules; repo.rules() != rules {
+			repo.Rules = string(kv.NewVersion())
 		}
 		return r.judge(ctx, repo, emptied && len(repo.Members) == 0)
 	})

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"granary/kv"
@@ -105,6 +107,30 @@ type Repository struct {
 	// Quarantine is what an administrator has put away by hand, in the order in
 	// which it was.
 	Quarantine []Quarantined `cbor:"58,keyasint,omitempty"`
+
+	// Rules is another, and one that it never was, whenever a field changes that
+	// decides what documents show. It is part of their stamps: what was published
+	// under earlier rules does not come back when the rules do, with the date of
+	// then, which clients that have read later ones would take for old.
+	Rules string `cbor:"59,keyasint,omitempty"`
+}
+
+// rules are the fields that decide what documents show.
+func (r *Repository) rules() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q %q %q %q %q", r.UpstreamURL, r.AllowPatterns, r.BlockPatterns, r.Members, r.Architectures, r.AptComponents)
+	for _, n := range []*int64{r.MinimumAgeDays, r.ValidUntilDays, r.RepodataDepth} {
+		if n == nil {
+			b.WriteString(" -")
+		} else {
+			fmt.Fprintf(&b, " %d", *n)
+		}
+	}
+	fmt.Fprintf(&b, " %t %t %q", r.ClaimNames == nil || *r.ClaimNames, r.YumSQLite, r.YumCompression)
+	for _, q := range r.Quarantine {
+		fmt.Fprintf(&b, " %q", q.Item)
+	}
+	return b.String()
 }
 
 // Quarantined is something that is kept and not given to anybody.

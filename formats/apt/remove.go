@@ -1,0 +1,104 @@
+package apt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"granary/digest"
+	"granary/formats"
+)
+
+// removePackage deletes a file and what lists it.
+func removePackage(ctx context.Context, op formats.Op, tx formats.Tx) error {
+	tx.Delete(op.Scope, op.Name)
+	rec, err := tx.Record(ctx, op.Scope, op.Name)
+	switch {
+	case errors.Is(err, formats.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up %s: %w", op.Key(), err)
+	case rec.Meta == nil:
+		return removePart(ctx, op, tx)
+	}
+	p, err := decode(rec)
+	if err != nil {
+		return err
+	}
+	for dist, err := range tx.Records(ctx, dists) {
+		if err != nil {
+			return fmt.Errorf("look up distributions: %w", err)
+		}
+		for _, name := range p.names() {
+			tx.Delete(dists+"/"+strings.TrimPrefix(dist.Name, ":"), name)
+		}
+	}
+	return nil
+}
+
+// dropDistribution deletes the pointers of a distribution.
+func dropDistribution(ctx context.Context, op formats.Op, tx formats.Tx) error {
+	scope := dists + "/" + strings.TrimPrefix(op.Name, ":")
+	for rec, err := range tx.Records(ctx, scope) {
+		if err != nil {
+			return fmt.Errorf("read %s: %w", scope, err)
+		}
+		tx.Delete(scope, rec.Name)
+	}
+	tx.Delete(op.Scope, op.Name)
+	return nil
+}
+
+// removePart takes source packages that name a file out of all distributions:
+// what is listed is there.
+func removePart(ctx context.Context, op formats.Op, tx formats.Tx) error {
+	for rec, err := range tx.Records(ctx, op.Scope) {
+		if err != nil {
+			return fmt.Errorf("read %s: %w", op.Scope, err)
+		}
+		if !strings.HasSuffix(rec.Name, ".dsc") || rec.Meta == nil {
+			continue
+		}
+		source, err := decode(rec)
+		if err != nil {
+			return err
+		}
+		for dist, err := range tx.Records(ctx, dists) {
+			if err != nil {
+				return fmt.Errorf("look up distributions: %w", err)
+			}
+			scope := dists + "/" + strings.TrimPrefix(dist.Name, ":")
+			pointer, err := tx.Record(ctx, scope, source.name())
+			if errors.Is(err, formats.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("look up %s in %s: %w", source.name(), scope, err)
+			}
+			needs, err := needsPart(pointer, op.Name)
+			if err != nil {
+				return err
+			}
+			if needs {
+				tx.Delete(scope, pointer.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// needsPart tells whether the stanza of a source package names a file.
+func needsPart(pointer formats.Record, name string) (bool, error) {
+	p, err := newParagraphs(bytes.NewReader(pointer.Meta)).next()
+	if err != nil {
+		return false, fmt.Errorf("%w: stanza of %s: %w", formats.ErrCorrupt, pointer.Key(), err)
+	}
+	files, err := parseList(p.get("Checksums-Sha256"), digest.SHA256)
+	if err != nil {
+		return false, fmt.Errorf("%w: stanza of %s: %w", formats.ErrCorrupt, pointer.Key(), err)
+	}
+	return slices.ContainsFunc(files, func(l listed) bool { return l.name == name }), nil
+}
