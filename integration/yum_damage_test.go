@@ -3,27 +3,12 @@ package integration_test
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"granary/integration/node"
 )
-
-// damages are what can happen to a file of a store.
-var damages = map[string]func(path string) error{
-	"gone": os.Remove,
-	"cut":  func(path string) error { return os.Truncate(path, 9_000) },
-	"changed": func(path string) error {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		b[len(b)/2] ^= 1
-		return os.WriteFile(path, b, 0o600)
-	},
-}
 
 // bulky is a package of more than is kept in a record.
 func bulky(t *testing.T, name string, salt int) string {
@@ -43,13 +28,14 @@ func TestDamagedPackages(t *testing.T) {
 	yumRepository(n, "rpms", "hosted", "")
 	c.setUp(n, "rpms")
 	packages := map[string]string{}
-	for name := range damages {
-		packages[name] = bulky(t, name, len(packages))
-		c.upload(n, "rpms", "", packages[name])
+	for i, d := range damages {
+		packages[d.name] = bulky(t, d.name, i)
+		c.upload(n, "rpms", "", packages[d.name])
 	}
 	c.dnf("makecache")
-	for name, change := range damages {
-		damage(t, n, mustRead(t, packages[name]), change)
+	for _, d := range damages {
+		name := d.name
+		damage(t, n, mustRead(t, packages[name]), d.change)
 		fails := func(when, want string) {
 			t.Helper()
 			out, err := c.try("dnf", c.args("install", name)...)
@@ -82,7 +68,8 @@ func TestDamagedMetadata(t *testing.T) {
 	yumRepository(origin, "rpms", "hosted", "")
 	yumRepository(edge, "mirror", "cache", fmt.Sprintf(`,"upstream_url":%q,"cache_ttl_secs":3600,"upstream_auth":{"username":"admin","password":%q}`, origin.URL+"/repository/rpms", node.Password))
 	c.upload(origin, "rpms", "", bulky(t, "big", 0))
-	for name, change := range damages {
+	for _, d := range damages {
+		name := d.name
 		for repository, n := range map[string]*node.Node{"rpms": origin, "mirror": edge} {
 			entry := string(n.Want(http.StatusOK, http.MethodGet, "/repository/"+repository+"/repodata/repomd.xml", nil))
 			m := regexp.MustCompile(`href="(repodata/[^"]+-primary\.xml\.gz)"`).FindStringSubmatch(entry)
@@ -95,7 +82,7 @@ func TestDamagedMetadata(t *testing.T) {
 				t.Fatalf("primary has %d bytes and is no file", len(whole))
 			}
 			n.Stop()
-			damage(t, n, whole, change)
+			damage(t, n, whole, d.change)
 			n.Restart()
 			fresh := newDnf(t)
 			fresh.setUp(n, repository)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"granary/digest"
@@ -36,7 +37,7 @@ func (c *cache) superseded(ctx context.Context, op formats.Op, sums digest.Sums)
 	if now := c.service.Now(); now.Sub(known.at) >= lookAgain {
 		known.at = now
 		c.service.ledgers.latest.Set(c.repo.ID, known) // one looks
-		c.service.background(ctx, func(ctx context.Context) { c.lookForIndexes(ctx, l, now) })
+		c.service.background(ctx, func(ctx context.Context) { c.lookForIndexes(ctx, l, known) })
 	}
 	for _, key := range known.keys {
 		t, _ := c.service.ledgers.tables.GetIfPresent(key)
@@ -47,10 +48,11 @@ func (c *cache) superseded(ctx context.Context, op formats.Op, sums digest.Sums)
 	return false
 }
 
-// lookForIndexes reads the latest index of each scope into memory.
-func (c *cache) lookForIndexes(ctx context.Context, l formats.Ledger, now time.Time) {
+// lookForIndexes reads the latest index of each scope into memory, those that
+// were not known before: one that had to make room there is not read again.
+func (c *cache) lookForIndexes(ctx context.Context, l formats.Ledger, before latest) {
 	list, _, err := c.indexes(ctx)
-	known := latest{at: now}
+	known := latest{at: before.at}
 	scopes := map[string]bool{}
 	for _, n := range list {
 		if scopes[n.Scope] {
@@ -59,8 +61,12 @@ func (c *cache) lookForIndexes(ctx context.Context, l formats.Ledger, now time.T
 		scopes[n.Scope] = true
 		d, _, failed := c.service.documentTable().Get(ctx, c.repo.space.Document(n.Scope, n.Path))
 		if failed == nil && !d.missing() {
-			if _, failed = c.service.ledgers.of(ctx, c, l, n, &d); failed == nil {
-				known.keys = append(known.keys, ledgerKey(n, &d))
+			key := ledgerKey(n, &d)
+			if !slices.Contains(before.keys, key) {
+				_, failed = c.service.ledgers.of(ctx, c, l, n, &d)
+			}
+			if failed == nil {
+				known.keys = append(known.keys, key)
 			}
 		}
 		if failed != nil && !errors.Is(failed, kv.ErrNotFound) {
