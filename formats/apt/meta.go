@@ -42,6 +42,17 @@ func (p pooled) name() string {
 
 func (p pooled) list(i int) string { return fmt.Sprintf("%s,%03d", p.name(), i) }
 
+// sectionMark is the last segment of what keeps a section in a distribution
+// that has no package in it.
+const sectionMark = ":section"
+
+// marked is the section that a name keeps.
+func marked(name string) (component, arch string, ok bool) {
+	section, ok := strings.CutSuffix(name, "/"+sectionMark)
+	component, arch, two := strings.Cut(section, "/")
+	return component, arch, ok && two && !strings.Contains(arch, "/")
+}
+
 // pointed takes the name of a pointer apart; list tells that it holds names of
 // files. ok is false for names of another kind.
 func pointed(name string) (component, arch, pkg string, list, ok bool) {

@@ -102,6 +102,9 @@ var algorithms = []digest.Algorithm{digest.MD5, digest.SHA512}
 // add writes a record into its section. Pointers to the files of a package
 // follow the one that holds its stanza.
 func (d *distribution) add(rec formats.Record) error {
+	if component, arch, ok := marked(rec.Name); ok {
+		return d.enter(component, arch)
+	}
 	component, arch, pkg, list, ok := pointed(rec.Name)
 	if !ok {
 		return fmt.Errorf("%w: pointer %s", formats.ErrCorrupt, rec.Key())
@@ -113,10 +116,8 @@ func (d *distribution) add(rec formats.Record) error {
 		}
 		return d.list(rec)
 	}
-	if component != d.component || arch != d.arch {
-		if err := d.begin(component, arch); err != nil {
-			return err
-		}
+	if err := d.enter(component, arch); err != nil {
+		return err
 	}
 	if at := component + "/" + arch + "/" + pkg; at != d.pkg {
 		d.pkg, d.shown = at, map[string]bool{}
@@ -157,6 +158,14 @@ func index(component, arch string) string {
 		return component + "/source/Sources"
 	}
 	return component + "/binary-" + arch + "/Packages"
+}
+
+// enter begins a section unless it is the one being written.
+func (d *distribution) enter(component, arch string) error {
+	if component == d.component && arch == d.arch {
+		return nil
+	}
+	return d.begin(component, arch)
 }
 
 // begin ends the section before and starts the next. Packages of every
