@@ -60,7 +60,9 @@ func TestRulesDoNotComeBack(t *testing.T) {
 		on, off func(*config.Repository)
 		in      []string
 	}{
-		{"quarantine", "h", func(c *config.Repository) { c.Quarantine = []config.Quarantined{{Item: "example.com/m@v1.0.0", Reason: "x"}} }, func(c *config.Repository) { c.Quarantine = nil }, []string{"h", "gh", "ggh"}},
+		{"quarantine", "h", func(c *config.Repository) {
+			c.Quarantine = []config.Quarantined{{Item: "example.com/m@v1.0.0", Reason: "x"}}
+		}, func(c *config.Repository) { c.Quarantine = nil }, []string{"h", "gh", "ggh"}},
 		{"patterns", "c", func(c *config.Repository) { c.BlockPatterns = []string{"@v1.0.0$"} }, func(c *config.Repository) { c.BlockPatterns = nil }, []string{"gc"}},
 		{"members", "gh", func(c *config.Repository) { c.Members = append(c.Members, other) }, func(c *config.Repository) { c.Members = c.Members[:1] }, []string{"gh", "ggh"}},
 	} {

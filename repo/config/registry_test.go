@@ -215,7 +215,9 @@ func TestRules(t *testing.T) {
 	}{
 		{"nothing", func(*Repository) {}, false},
 		{"a quota", func(r *Repository) { r.QuotaBytes = ptr(int64(5)) }, false},
-		{"a quarantine", func(r *Repository) { r.Quarantine = []Quarantined{{Item: "a@1", Reason: "x"}, {Item: "a@2", Reason: "x"}} }, true},
+		{"a quarantine", func(r *Repository) {
+			r.Quarantine = []Quarantined{{Item: "a@1", Reason: "x"}, {Item: "a@2", Reason: "x"}}
+		}, true},
 		{"its reason", func(r *Repository) { r.Quarantine[0].Reason = "y" }, false},
 		{"less of it", func(r *Repository) { r.Quarantine = slices.Delete(r.Quarantine, 0, 1) }, true},
 		{"none of it", func(r *Repository) { r.Quarantine = nil }, true},
