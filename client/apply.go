@@ -49,21 +49,26 @@ type kind struct {
 	entries         []map[string]any
 }
 
+// kinds are in the order in which one may need the other.
+func (d Document) kinds() []kind {
+	return []kind{
+		{"store", "stores", "name", d.Stores}, {"repository", "repositories", "name", d.Repositories},
+		{"role", "roles", "name", d.Roles}, {"user", "users", "username", d.Users},
+	}
+}
+
 // secrets can't be compared, as the server does not show them: they are sent
 // with what is new, and along with other changes.
 var secrets = map[string]bool{"password": true, "secret_key": true}
 
 // Plan compares a document with what the server has, and changes nothing.
 func (c *Client) Plan(ctx context.Context, server string, d Document) ([]Change, error) {
-	repositories, err := membersFirst(d.Repositories)
-	if err != nil {
+	var err error
+	if d.Repositories, err = membersFirst(d.Repositories); err != nil {
 		return nil, err
 	}
 	var plan []Change
-	for _, k := range []kind{
-		{"store", "stores", "name", d.Stores}, {"repository", "repositories", "name", repositories},
-		{"role", "roles", "name", d.Roles}, {"user", "users", "username", d.Users},
-	} {
+	for _, k := range d.kinds() {
 		for i, want := range k.entries {
 			name, ok := want[k.key].(string)
 			if !ok || name == "" {

@@ -219,12 +219,15 @@ type Tx interface {
 	Settings() Settings
 }
 
-// Adopter is implemented by a [Tx] whose upload came through a group.
+// Adopter is implemented by a [Tx] whose upload came through a group: clients
+// leave out what the group told them it has.
 type Adopter interface {
-	// Adopt makes a file that another member has one of the repository that is
-	// written to: clients leave out what the group told them it has. It is
-	// published before what Put names. ErrNotFound if no member has it.
-	Adopt(ctx context.Context, op Op) error
+	// Find returns a file that any member has, all of its bytes. ErrNotFound if
+	// none has it.
+	Find(ctx context.Context, op Op) (*Content, error)
+	// Adopt makes what Find returned a file of the repository that is written
+	// to, as rec, which has no sums. It is published before what Put names.
+	Adopt(ctx context.Context, rec Record, c *Content) error
 }
 
 // Blob is uploaded bytes that may be read again before they are published.

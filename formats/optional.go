@@ -124,6 +124,17 @@ type Releaser interface {
 	Published(ctx context.Context, rec Record, src Source) (time.Time, error)
 }
 
+// Describer is implemented by Releasers of whose files the bytes tell what
+// release they are of, and the name may tell nothing, or another one.
+type Describer interface {
+	// Describe reads what Described needs of a file that was verified, to be the
+	// Meta of a cache's copy; nil for what the name tells as well.
+	Describe(op Op, b Blob) ([]byte, error)
+	// Described returns, by the Meta of a file's record, the name by which
+	// Release would tell what it is of; "" where it is not known.
+	Described(rec Record) string
+}
+
 // Placer is implemented by Releasers of whose packages records lie in several
 // scopes.
 type Placer interface {

@@ -18,9 +18,9 @@ type Ledger interface {
 	// Index tells whether an upstream's document of a scope may be such an
 	// index. It may say so of one that is none.
 	Index(scope, path string) bool
-	// Promises yields what a document promises, and one error, last. A document
-	// that is no index promises nothing.
-	Promises(document io.Reader) iter.Seq2[Promise, error]
+	// Promises yields what a document of a scope promises, and one error, last.
+	// A document that is no index promises nothing.
+	Promises(scope string, document io.Reader) iter.Seq2[Promise, error]
 }
 
 // Promise is what an index says of a file.

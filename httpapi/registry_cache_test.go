@@ -214,3 +214,72 @@ func TestRegistryGroup(t *testing.T) {
 	r.do("admin", "DELETE", "/v2/all/app/manifests/"+shaOf(near), nil).status(202)
 	r.do("admin", "GET", "/v2/first/app/manifests/both", nil).refused(404, "MANIFEST_UNKNOWN")
 }
+
+// What a group says it has is not sent by who pushes to it, and becomes part of
+// the member that takes uploads: it is complete without the group, whatever
+// store the other member keeps its bytes in.
+func TestRegistryPushOfWhatTheGroupHas(t *testing.T) {
+	layer, indexType := strings.Repeat("layer", 50_000), "application/vnd.oci.image.index.v1+json"
+	for _, store := range []string{"default", "second"} {
+		o := newOrigin(t)
+		child := o.pushImage("admin", "hub/app", "v1", layer)
+		signature := fmt.Sprintf(`{"schemaVersion":2,"artifactType":"sig","config":{"mediaType":"e","digest":%q,"size":2},"subject":{"digest":%q,"size":%d}}`, shaOf("{}"), shaOf(child), len(child))
+		inner := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":%q,"size":%d},{"mediaType":%q,"digest":%q,"size":%d}]}`,
+			imageType, shaOf(child), len(child), imageType, shaOf(signature), len(signature))
+		o.do("admin", "PUT", "/v2/hub/app/manifests/sig", strings.NewReader(signature), "Content-Type", imageType).status(201)
+		o.do("admin", "PUT", "/v2/hub/app/manifests/inner", strings.NewReader(inner), "Content-Type", indexType).status(201)
+
+		r := newRig(t)
+		if store != "default" {
+			if _, err := r.Registry.CreateStore(t.Context(), store, func(s *config.Store) error {
+				s.Type, s.Root, s.Sync, s.IOSize = config.File, "/elsewhere", true, 1024
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id, err := r.Registry.StoreID(t.Context(), "store", store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := r.Create("own", config.Hosted, "docker", nil)
+		r.Create("mirror", config.Cache, "docker", func(c *config.Repository) { c.UpstreamURL, c.CacheTTL, c.Store = o.url, new(int64), id })
+		ids, err := r.Registry.MemberIDs(t.Context(), "members", []string{"own", "mirror"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Create("all", config.Proxy, "docker", func(c *config.Repository) { c.Members, c.WriteMember, c.ClaimNames = ids, own.ID, new(bool) })
+
+		// Of one image: its layer is there.
+		r.do("admin", "HEAD", "/v2/all/app/blobs/"+shaOf(layer), nil).status(200)
+		r.do("admin", "PUT", "/v2/all/app/manifests/mine", strings.NewReader(child), "Content-Type", imageType).status(201).header("Docker-Content-Digest", shaOf(child))
+		r.do("admin", "GET", "/v2/own/app/blobs/"+shaOf(layer), nil).status(200).is(layer)
+		// An index of an index, all below which is there.
+		r.do("admin", "DELETE", "/v2/own/app/manifests/"+shaOf(child), nil).status(202)
+		r.do("admin", "DELETE", "/v2/own/app/blobs/"+shaOf(layer), nil).status(202)
+		r.do("admin", "HEAD", "/v2/all/app/manifests/"+shaOf(inner), nil).status(200)
+		outer := fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"digest":%q,"size":%d}]}`, indexType, shaOf(inner), len(inner))
+		r.do("admin", "PUT", "/v2/all/app/manifests/multi", strings.NewReader(outer), "Content-Type", indexType).status(201).
+			header("Docker-Content-Digest", shaOf(outer)).header("Location", "/v2/all/app/manifests/"+shaOf(outer)).header("OCI-Subject", "")
+		for what, want := range map[string]string{"manifests/multi": outer, "manifests/" + shaOf(inner): inner, "manifests/" + shaOf(child): child, "blobs/" + shaOf(layer): layer} {
+			r.do("admin", "GET", "/v2/own/app/"+what, nil).status(200).is(want)
+		}
+		r.do("admin", "GET", "/v2/own/app/manifests/"+shaOf(inner), nil).header("Content-Type", indexType)
+		var list struct {
+			Manifests []struct{ Digest, ArtifactType string }
+		}
+		r.do("admin", "GET", "/v2/own/app/referrers/"+shaOf(child), nil).status(200).decode(&list)
+		if len(list.Manifests) != 1 || list.Manifests[0].Digest != shaOf(signature) || list.Manifests[0].ArtifactType != "sig" {
+			t.Errorf("%s: what refers to a manifest that was taken over: %+v", store, list.Manifests)
+		}
+		// It goes with the manifest that it came with.
+		r.do("admin", "DELETE", "/v2/own/app/manifests/"+shaOf(signature), nil).status(202)
+		if r.do("admin", "GET", "/v2/own/app/referrers/"+shaOf(child), nil).status(200).decode(&list); len(list.Manifests) != 0 {
+			t.Errorf("%s: still refers: %+v", store, list.Manifests)
+		}
+		// What nobody has is missing as ever.
+		none := strings.Replace(outer, shaOf(inner), shaOf("none"), 1)
+		r.do("admin", "PUT", "/v2/all/app/manifests/none", strings.NewReader(none), "Content-Type", indexType).refused(400, "MANIFEST_BLOB_UNKNOWN")
+		r.do("admin", "PUT", "/v2/own/app/manifests/none", strings.NewReader(none), "Content-Type", indexType).refused(400, "MANIFEST_BLOB_UNKNOWN")
+	}
+}

@@ -97,7 +97,7 @@ func TestRegistryBase(t *testing.T) {
 		header("Www-Authenticate", `Basic realm="granary"`)
 	r.do("admin", "POST", "/v2/", nil).refused(405, "UNSUPPORTED")
 	r.do("admin", "GET", "/v2/nowhere/app/manifests/x", nil).refused(404, "NAME_UNKNOWN")
-	r.do("admin", "GET", "/v2/%2e%2e/x", nil).refused(400, "UNSUPPORTED")
+	r.do("admin", "GET", "/v2/%2e%2e/x", nil).refused(400, "NAME_INVALID")
 }
 
 func TestRegistryPushPull(t *testing.T) {

@@ -168,11 +168,12 @@ install_debian() {
 	work=
 }
 
-# dnf and its like, where the distribution has them.
+# dnf and its like, where the distribution has them. zypper can't be beside
+# dnf-plugins-core: where that is, this fails instead of removing it.
 install_rpm() {
 	dir="what the distribution has"
 	missing=
-	for pair in dnf:dnf rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c sqlite3:sqlite3; do
+	for pair in dnf:dnf rpm:rpm rpmbuild:rpm createrepo_c:createrepo-c sqlite3:sqlite3 zypper:zypper; do
 		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 	done
 	[ -n "$missing" ] || return 0
@@ -180,7 +181,7 @@ install_rpm() {
 	fresh
 	run apt-get -o DPkg::Lock::Timeout=400 update -q
 	# shellcheck disable=SC2086 # several names
-	run apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-install-recommends $missing
+	run apt-get -o DPkg::Lock::Timeout=400 install -y -q --no-remove --no-install-recommends $missing
 	rm -rf "$work"
 	work=
 }

@@ -74,20 +74,7 @@ func TestYumMetadata(t *testing.T) {
 
 	// A mirror of the repository, as createrepo_c sees it, and its own metadata
 	// of the same packages.
-	served := filepath.Join(c.root, "served/repodata")
-	if err := os.MkdirAll(served, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	entry := string(n.Want(200, "GET", "/repository/rpms/el9/x86_64/repodata/repomd.xml", nil))
-	if err := os.WriteFile(filepath.Join(served, "repomd.xml"), []byte(entry), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`href="repodata/([^"]+)"`).FindAllStringSubmatch(entry, -1) {
-		b := n.Want(200, "GET", "/repository/rpms/el9/x86_64/repodata/"+m[1], nil)
-		if err := os.WriteFile(filepath.Join(served, m[1]), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	served := c.metadataOf(n, "rpms/el9/x86_64")
 	own := filepath.Join(c.root, "own")
 	for _, f := range files {
 		b, err := os.ReadFile(f)
@@ -98,22 +85,34 @@ func TestYumMetadata(t *testing.T) {
 	}
 	c.run("createrepo_c", "--no-database", "--changelog-limit=100", own)
 	// createrepo_c's parser loads the metadata of both and writes it anew.
-	for _, dir := range []string{filepath.Dir(served), own} {
+	for _, dir := range []string{served, own} {
 		c.run("mergerepo_c", "--all", "--no-database", "--omit-baseurl", "--repo", "file://"+dir, "--outputdir", dir+"-read")
 	}
 	for _, kind := range []string{"primary", "filelists", "other"} {
-		got, want := c.elements(filepath.Dir(served)+"-read", kind), c.elements(own+"-read", kind)
+		got, want := c.elements(served+"-read", kind), c.elements(own+"-read", kind)
 		if len(got) != 4 || !slices.Equal(got, want) {
 			t.Errorf("%s:\n%s\ncreaterepo_c has\n%s", kind, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	if out := c.run("sh", "-c", "zcat "+served+"/*-primary.sqlite.gz >p.db && sqlite3 p.db 'SELECT name FROM packages ORDER BY pkgKey' && sqlite3 p.db 'PRAGMA integrity_check'"); out != "hello\nhello\nrich\nrich\nok\n" {
+	if out := c.run("sh", "-c", "zcat "+served+"/repodata/*-primary.sqlite.gz >p.db && sqlite3 p.db 'SELECT name FROM packages ORDER BY pkgKey' && sqlite3 p.db 'PRAGMA integrity_check'"); out != "hello\nhello\nrich\nrich\nok\n" {
 		t.Errorf("the database: %s", out)
 	}
 }
 
+// metadataOf fetches the metadata of a root into a directory of the client's.
+func (c *dnfClient) metadataOf(n *node.Node, root string) string {
+	c.t.Helper()
+	dir, url := filepath.Join("served", root), "/repository/"+root+"/repodata/"
+	entry := string(n.Want(200, "GET", url+"repomd.xml", nil))
+	c.write(filepath.Join(dir, "repodata/repomd.xml"), entry)
+	for _, m := range regexp.MustCompile(`href="repodata/([^"]+)"`).FindAllStringSubmatch(entry, -1) {
+		c.write(filepath.Join(dir, "repodata", m[1]), string(n.Want(200, "GET", url+m[1], nil)))
+	}
+	return filepath.Join(c.root, dir)
+}
+
 // elements are the packages of a document that createrepo_c wrote, a text of
-// sorted lines each. Times of files are left out: ours are those of the build.
+// lines each. Times of files are left out: ours are those of the build.
 func (c *dnfClient) elements(dir, kind string) []string {
 	c.t.Helper()
 	text := c.run("sh", "-c", "zcat "+filepath.Join(dir, "repodata")+"/*-"+kind+".xml.gz")
@@ -135,7 +134,6 @@ func (c *dnfClient) elements(dir, kind string) []string {
 				lines = append(lines, line)
 			}
 		}
-		slices.Sort(lines)
 		out = append(out, strings.Join(lines, "\n"))
 	}
 	slices.Sort(out)

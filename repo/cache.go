@@ -134,12 +134,25 @@ func (c *cache) Open(ctx context.Context, op formats.Op) (*formats.Content, erro
 	return c.find(ctx, op, false)
 }
 
-// find serves the stored copy while it is current; past that it asks the
-// upstream, beforehand at a TTL of 0, else while the old copy is served.
+// find serves what policies permit, by the name that is asked for and by what
+// the bytes turn out to be.
 func (c *cache) find(ctx context.Context, op formats.Op, _ bool) (*formats.Content, error) {
 	if err := c.judge(ctx, op); err != nil {
 		return nil, err
 	}
+	content, err := c.copyOf(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.judgeFound(ctx, op, content.Record); err != nil {
+		return nil, err
+	}
+	return content, nil
+}
+
+// copyOf serves the stored copy while it is current; past that it asks the
+// upstream, beforehand at a TTL of 0, else while the old copy is served.
+func (c *cache) copyOf(ctx context.Context, op formats.Op) (*formats.Content, error) {
 	if c.moment != nil {
 		return c.hosted.find(ctx, op, false)
 	}

@@ -58,7 +58,7 @@ func (c *cache) derive(ctx context.Context, op formats.Op, why error) (*formats.
 	if err := rc.Sums().Check(promised); err != nil {
 		return nil, fmt.Errorf("%w: %s in %s of the upstream of %s: %w", formats.ErrUpstream, op.Name, wholeOp.Name, c.repo.Name, err)
 	}
-	return c.publishCopy(ctx, op, rc, &upstream.Response{Header: http.Header{}, URL: from})
+	return c.publishCopy(ctx, op, rc, nil, &upstream.Response{Header: http.Header{}, URL: from})
 }
 
 // whole is the other file: the copy that is here, parts of it from an upstream

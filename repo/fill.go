@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"granary/blob"
+	"granary/digest"
 	"granary/formats"
 	"granary/kv"
 	"granary/repo/record"
+	"granary/repo/upstream"
 )
 
 // followFrom is the size in bytes from which a fill's bytes are passed on
@@ -195,7 +197,8 @@ func (c *cache) fetch(ctx context.Context, f *fill, op formats.Op, old *copied) 
 	return c.fetchFile(ctx, f, op, old)
 }
 
-// fetchFile asks for the bytes, conditionally where there is a copy.
+// fetchFile asks for the bytes, conditionally where there is a copy. What a
+// mirror has that is not what it should be is asked of the next one.
 func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copied) (*formats.Content, error) {
 	req, promised, err := c.locate(ctx, op)
 	if err != nil {
@@ -204,18 +207,36 @@ func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copi
 	if old != nil && old.record.Origin != nil {
 		req.ETag, req.LastModified = old.record.Origin.ETag, old.record.Origin.LastModified
 	}
-	resp, err := c.get(ctx, req)
-	if errors.Is(err, formats.ErrNotFound) {
+	var content *formats.Content
+	var broken error // what readers have seen a part of is not asked for elsewhere
+	answered := false
+	err = c.each(ctx, req, func(req upstream.Request, _ digest.Sums) error {
+		resp, err := c.service.Upstream.Get(ctx, req)
+		if err != nil {
+			return fmt.Errorf("%s of the upstream of %s: %w", op.Upstream(), c.repo.Name, err)
+		}
+		defer resp.Body.Close() //nolint:errcheck // read to its end or given up
+		answered = true
+		if resp.NotModified {
+			content, err = c.confirmCopy(ctx, op, old)
+			return err
+		}
+		content, err = c.take(ctx, f, op, promised, resp)
+		if err != nil && f.tail.begun() {
+			broken = err
+			return nil
+		}
+		return err
+	})
+	switch {
+	case broken != nil:
+		return nil, broken
+	case errors.Is(err, formats.ErrNotFound) && !answered:
 		return nil, c.forget(ctx, op, old, err)
+	case err != nil:
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s of the upstream of %s: %w", op.Upstream(), c.repo.Name, err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
-	if resp.NotModified {
-		return c.confirmCopy(ctx, op, old)
-	}
-	return c.take(ctx, f, op, promised, resp)
+	return content, nil
 }
 
 // confirmCopy remembers when a copy was last confirmed, unless the upstream is

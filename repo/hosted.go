@@ -132,7 +132,11 @@ func (h *hosted) find(ctx context.Context, op formats.Op, fresh bool) (*formats.
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", h.repo.Name, op.Key(), err)
 	}
-	return h.content(op, rec), nil
+	content := h.content(op, rec)
+	if err := h.repo.inQuarantine(op.Scope, h.repo.told(content.Record), op.Upstream()); err != nil {
+		return nil, err
+	}
+	return content, nil
 }
 
 // get reads one record of the view's time.

@@ -115,7 +115,7 @@ func (c *cache) entered(ctx context.Context, l formats.Ledger, op formats.Op) (d
 	return op.Sum, nil
 }
 
-// ledgers are indexes in memory, by their content.
+// ledgers are indexes in memory, by their scope and content.
 type ledgers struct {
 	tables *otter.Cache[string, ledger]
 	making *singleflight.Group
@@ -134,7 +134,7 @@ func newLedgers() ledgers {
 
 // of reads an index once.
 func (l ledgers) of(ctx context.Context, c *cache, format formats.Ledger, n noted, d *document) (ledger, error) {
-	key := string(d.Sums.BLAKE3)
+	key := n.Scope + " " + string(d.Sums.BLAKE3)
 	if t, ok := l.tables.GetIfPresent(key); ok {
 		return t, nil
 	}
@@ -145,7 +145,7 @@ func (l ledgers) of(ctx context.Context, c *cache, format formats.Ledger, n note
 		}
 		defer r.Close() //nolint:errcheck // only read
 		var t ledger
-		for e, err := range format.Promises(r) {
+		for e, err := range format.Promises(n.Scope, r) {
 			if err != nil {
 				return nil, err
 			}

@@ -83,6 +83,17 @@ func (r *repository) release(scope, name string) (pkg, whole string) {
 	return pkg, pkg + "@" + version
 }
 
+// told is the name by which release tells what a file is of: the record's own,
+// unless the bytes say otherwise.
+func (r *repository) told(rec formats.Record) string {
+	if d, ok := r.format.(formats.Describer); ok {
+		if name := d.Described(rec); name != "" {
+			return name
+		}
+	}
+	return rec.Name
+}
+
 // blocks judges a path and the release that it is of by the patterns.
 func (r *repository) blocks(path, release string) bool {
 	if release == "" {
@@ -129,6 +140,16 @@ func (c *cache) judge(ctx context.Context, op formats.Op) error {
 		return err
 	}
 	return c.permit(ctx, formats.Record{Scope: op.Scope, Name: op.Name, Path: op.Upstream()}, claimed)
+}
+
+// judgeFound decides about a file that was found, by what its bytes say it is.
+func (c *cache) judgeFound(ctx context.Context, op formats.Op, rec formats.Record) error {
+	name := c.repo.told(rec)
+	if name == op.Name || name == rec.Name {
+		return nil
+	}
+	op.Path, op.Name = op.Upstream(), name
+	return c.judge(ctx, op)
 }
 
 // permit returns a PolicyError for a record that a policy hides.

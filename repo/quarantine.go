@@ -87,7 +87,7 @@ func (r *repository) shown(recs iter.Seq2[formats.Record, error]) iter.Seq2[form
 	}
 	return func(yield func(formats.Record, error) bool) {
 		for rec, err := range recs {
-			if err == nil && r.inQuarantine(rec.Scope, rec.Name, rec.Path) != nil {
+			if err == nil && (r.inQuarantine(rec.Scope, rec.Name, rec.Path) != nil || r.inQuarantine(rec.Scope, r.told(rec), rec.Path) != nil) {
 				continue
 			}
 			if !yield(rec, err) {

@@ -129,10 +129,10 @@ func (c *cache) fitsCopy(ctx context.Context, op formats.Op, size int64) (bool, 
 
 // passing is the content of a file that is not kept: its bytes, if they are in
 // memory, else those that the upstream sends again.
-func (c *cache) passing(op formats.Op, rc *blob.Received, resp *upstream.Response) *formats.Content {
+func (c *cache) passing(op formats.Op, rc *blob.Received, meta []byte, resp *upstream.Response) *formats.Content {
 	content := &formats.Content{
 		Record: formats.Record{
-			Scope: op.Scope, Name: op.Name, Type: mediaType(op, resp), Size: rc.Size(), Sums: rc.Sums(), Time: c.service.Now(),
+			Scope: op.Scope, Name: op.Name, Type: mediaType(op, resp), Size: rc.Size(), Sums: rc.Sums(), Time: c.service.Now(), Meta: meta,
 		},
 		Fixed: c.repo.fixed(op),
 	}

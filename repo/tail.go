@@ -66,6 +66,13 @@ func (t *tail) write(ctx context.Context, p []byte) error {
 	return nil
 }
 
+// begun tells whether anything was written.
+func (t *tail) begun() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.base+int64(len(t.buf)) > 0
+}
+
 // put appends what there is room for; with none it returns the channel that
 // tells of a change.
 func (t *tail) put(p []byte) (int, <-chan struct{}) {

@@ -110,11 +110,28 @@ func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised diges
 			return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, op.Upstream(), c.repo.Name, err)
 		}
 	}
-	content, err := c.publishCopy(ctx, op, rc, resp)
+	meta, err := c.describe(op, blobOf(rc))
+	if err != nil {
+		return nil, err
+	}
+	content, err := c.publishCopy(ctx, op, rc, meta, resp)
 	if err == nil && follow != nil {
 		err = follow.release()
 	}
 	return content, err
+}
+
+// describe returns the Meta of a copy, nil where its name tells what it is.
+func (c *cache) describe(op formats.Op, b formats.Blob) ([]byte, error) {
+	d, ok := c.repo.format.(formats.Describer)
+	if !ok {
+		return nil, nil
+	}
+	meta, err := d.Describe(op, b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, op.Upstream(), c.repo.Name, err)
+	}
+	return meta, nil
 }
 
 func mediaType(op formats.Op, resp *upstream.Response) string {
@@ -175,13 +192,13 @@ func (w *tailWriter) release() error {
 
 // publishCopy writes the record of a filled file and what belongs to it, if the
 // quota has room for it.
-func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Received, resp *upstream.Response) (*formats.Content, error) {
+func (c *cache) publishCopy(ctx context.Context, op formats.Op, rc *blob.Received, meta []byte, resp *upstream.Response) (*formats.Content, error) {
 	if fits, err := c.fitsCopy(ctx, op, rc.Size()); err != nil || !fits {
-		return c.passing(op, rc, resp), err
+		return c.passing(op, rc, meta, resp), err
 	}
 	now := c.service.Now().UnixNano()
 	rec := record.Record{
-		Type: mediaType(op, resp), Size: rc.Size(), Sums: rc.Sums(), Created: now, Updated: now,
+		Type: mediaType(op, resp), Size: rc.Size(), Sums: rc.Sums(), Created: now, Updated: now, Meta: meta,
 		Origin: &record.Origin{ETag: resp.ETag, LastModified: resp.LastModified, Checked: now, URL: resp.URL},
 	}
 	dedup := false
@@ -233,6 +250,9 @@ func (c *cache) storeCopy(ctx context.Context, op formats.Op, rec record.Record,
 
 func withOrigin(old, fresh record.Record) record.Record {
 	old.Origin = fresh.Origin
+	if fresh.Meta != nil {
+		old.Meta = fresh.Meta
+	}
 	if old.Blob != "" && fresh.Blob != "" {
 		old.Store, old.Blob = fresh.Store, fresh.Blob
 	}

@@ -60,6 +60,9 @@ Credentials come from --username and GRANARY_PASSWORD, or from GRANARY_TOKEN.`,
 
 func apply(c *cobra.Command, a *access, d client.Document, dry bool) error {
 	server, cl := strings.TrimSuffix(a.server, "/"), a.client()
+	if err := cl.Check(c.Context(), server, d); err != nil {
+		return err
+	}
 	plan, err := cl.Plan(c.Context(), server, d)
 	if err != nil {
 		return err

@@ -45,6 +45,10 @@ func (n *node) initialize(ctx context.Context, d client.Document) error {
 	}
 	const server = "http://localhost"
 	c := client.Client{HTTP: &http.Client{Transport: itself{h}}}
+	if err := c.Check(ctx, server, d); err != nil {
+		// No reason to stay away: the REST surface ignores it too.
+		n.log.WarnContext(ctx, "initialization", "ignored", err.Error())
+	}
 	for try := 1; ; try++ {
 		plan, err := c.Plan(ctx, server, d)
 		if err == nil {

@@ -31,7 +31,7 @@ func (*Format) Index(scope, at string) bool {
 }
 
 // Promises reads the paths and digests of an index.
-func (*Format) Promises(document io.Reader) iter.Seq2[formats.Promise, error] {
+func (*Format) Promises(_ string, document io.Reader) iter.Seq2[formats.Promise, error] {
 	return func(yield func(formats.Promise, error) bool) {
 		plain, err := formats.Sniffed(document)
 		if err != nil {

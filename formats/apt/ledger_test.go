@@ -114,7 +114,7 @@ func TestPromises(t *testing.T) {
 		{"\x1f\x8bnot gzip", "error"},
 	} {
 		var got []string
-		for p, err := range format().Promises(strings.NewReader(c.text)) {
+		for p, err := range format().Promises("dists/stable", strings.NewReader(c.text)) {
 			if err != nil {
 				got = []string{"error"}
 				break
@@ -160,7 +160,7 @@ func FuzzPromises(f *testing.F) {
 	f.Add([]byte("\x1f\x8b"))
 	f.Add([]byte("\xfd7zXZ\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for p, err := range format().Promises(bytes.NewReader(b)) {
+		for p, err := range format().Promises("dists/stable", bytes.NewReader(b)) {
 			if err == nil && (p.Path == "" || len(p.SHA256) != 32) {
 				t.Errorf("%+v", p)
 			}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"granary/digest"
@@ -57,45 +58,96 @@ func (Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx 
 
 // checkContent wants all that the manifest is made of to be there.
 func checkContent(ctx context.Context, image string, m *manifest, tx formats.Tx) error {
-	seen := map[string]bool{}
-	look := func(kind string, d descriptor) error {
-		if seen[d.Digest] || d.foreign() {
-			return nil
-		}
-		seen[d.Digest] = true
-		_, err := tx.Record(ctx, formats.Join(image, kind), d.Digest)
-		if errors.Is(err, formats.ErrNotFound) && kind == blobs {
-			err = adopt(ctx, image, d, tx)
-		}
-		if errors.Is(err, formats.ErrNotFound) {
-			return bad(codeBlobMissing, "the manifest needs %s, which is not in this image's %s", d.Digest, kind)
-		}
-		return err
-	}
+	c := checker{image: image, tx: tx, seen: map[string]bool{}}
+	return c.all(ctx, m)
+}
+
+// checker looks for what manifests are made of. What a client did not send since
+// the group has it becomes part of the image, so that it does not depend on the
+// group.
+type checker struct {
+	image string
+	tx    formats.Tx
+	seen  map[string]bool
+}
+
+func (c *checker) all(ctx context.Context, m *manifest) error {
 	for _, d := range m.content() {
-		if err := look(blobs, d); err != nil {
+		if err := c.look(ctx, labelBlob, d); err != nil {
 			return err
 		}
 	}
 	for _, d := range m.Manifests {
-		if err := look(manifests, d); err != nil {
+		if err := c.look(ctx, labelManifest, d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// adopt takes a blob that a client did not send since the group has it.
-func adopt(ctx context.Context, image string, d descriptor, tx formats.Tx) error {
-	a, ok := tx.(formats.Adopter)
-	if !ok {
-		return fmt.Errorf("%s: %w", d.Digest, formats.ErrNotFound)
+func (c *checker) look(ctx context.Context, label string, d descriptor) error {
+	if c.seen[d.Digest] || d.foreign() {
+		return nil
 	}
-	_, sums, err := parseDigest(d.Digest)
+	if c.seen[d.Digest] = true; len(c.seen) > maxRefs {
+		return bad(codeManifestInvalid, "the manifest and those in it refer to more than %d others", maxRefs)
+	}
+	op := target{c.image, label, d.Digest}.op(http.MethodGet, true)
+	_, err := c.tx.Record(ctx, op.Scope, op.Name)
+	if errors.Is(err, formats.ErrNotFound) {
+		err = c.adopt(ctx, op)
+	}
+	if errors.Is(err, formats.ErrNotFound) {
+		return bad(codeBlobMissing, "the manifest needs %s, which is not in this image's %ss", d.Digest, label)
+	}
+	return err
+}
+
+// adopt takes a blob, or a manifest with all that it is made of, from another
+// member of the group.
+func (c *checker) adopt(ctx context.Context, op formats.Op) error {
+	a, ok := c.tx.(formats.Adopter)
+	if !ok {
+		return fmt.Errorf("%s: %w", op.Key(), formats.ErrNotFound)
+	}
+	found, err := a.Find(ctx, op)
 	if err != nil {
 		return err
 	}
-	return a.Adopt(ctx, blobOp(formats.Op{Kind: formats.File, Label: labelBlob, Name: d.Digest}, image, sums))
+	rec := formats.Record{Scope: op.Scope, Name: op.Name, Type: found.Type, Move: true}
+	if op.Label == labelBlob {
+		return a.Adopt(ctx, rec, found)
+	}
+	data, err := readContent(ctx, found)
+	if err != nil {
+		return err
+	}
+	m, err := parseManifest(found.Type, data)
+	if err != nil {
+		return err
+	}
+	if err := c.all(ctx, m); err != nil {
+		return err
+	}
+	if rec.Meta, err = m.meta(); err != nil {
+		return err
+	}
+	if err := a.Adopt(ctx, rec, found); err != nil || m.Subject == nil {
+		return err
+	}
+	p, err := pointer(c.image, m, descriptor{MediaType: rec.Type, Digest: rec.Name, Size: found.Size})
+	if err == nil {
+		c.tx.Put(p, nil)
+	}
+	return err
+}
+
+// meta is what the manifest's record remembers.
+func (m *manifest) meta() ([]byte, error) {
+	if m.Subject == nil {
+		return nil, nil
+	}
+	return json.Marshal(manifestMeta{m.Subject.Digest})
 }
 
 // putManifest writes the manifest, what lists it with its subject, and the tag
@@ -106,11 +158,9 @@ func putManifest(image string, op formats.Op, mediaType string, m *manifest, b f
 		name = op.Name
 	}
 	rec := formats.Record{Scope: formats.Join(image, manifests), Name: name, Type: mediaType, Move: true}
-	if m.Subject != nil {
-		var err error
-		if rec.Meta, err = json.Marshal(manifestMeta{m.Subject.Digest}); err != nil {
-			return err
-		}
+	var err error
+	if rec.Meta, err = m.meta(); err != nil {
+		return err
 	}
 	tx.Put(rec, b)
 	if m.Subject != nil {
@@ -163,15 +213,17 @@ func subjectOf(rec formats.Record) string {
 }
 
 // Answer tells under which digest a manifest was stored.
-func (Format) Answer(w http.ResponseWriter, r *http.Request, _ formats.Op, records []formats.Record) bool {
-	if len(records) == 0 {
+func (Format) Answer(w http.ResponseWriter, r *http.Request, op formats.Op, records []formats.Record) bool {
+	image, _ := cutLast(op.Scope)
+	i := slices.IndexFunc(records, func(rec formats.Record) bool { return rec.Scope == formats.Join(image, manifests) })
+	if i < 0 {
 		return false
 	}
 	above, _ := cutLast(r.URL.Path)
 	h := w.Header()
-	h.Set("Location", escaped(above+"/"+records[0].Name))
-	h.Set("Docker-Content-Digest", records[0].Name)
-	if subject := subjectOf(records[0]); subject != "" {
+	h.Set("Location", escaped(above+"/"+records[i].Name))
+	h.Set("Docker-Content-Digest", records[i].Name)
+	if subject := subjectOf(records[i]); subject != "" {
 		h.Set("OCI-Subject", subject)
 	}
 	h.Set("Content-Length", "0")

@@ -114,7 +114,7 @@ func (Format) Entry(scope string) string {
 	if image, ok := imageOf(scope, tags); ok {
 		return "v2/" + formats.Join(image, tags) + "/list"
 	}
-	if _, ok := imageOf(above(scope), referrers); ok {
+	if _, ok := referrersOf(scope); ok {
 		return "v2/" + scope
 	}
 	return ""

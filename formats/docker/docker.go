@@ -212,3 +212,11 @@ func imageOf(scope, kind string) (string, bool) {
 	name, last := cutLast(scope)
 	return name, last == kind
 }
+
+// referrersOf returns the image's name of a scope of referrers. An image may be
+// called "referrers", but none of its scopes ends in a digest.
+func referrersOf(scope string) (string, bool) {
+	rest, subject := cutLast(scope)
+	image, ok := imageOf(rest, referrers)
+	return image, ok && strings.Contains(subject, ":")
+}

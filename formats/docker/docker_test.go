@@ -154,10 +154,33 @@ func TestKeeps(t *testing.T) {
 	if got := kept(t, formats.Record{Scope: "referrers/" + child, Name: ":" + some}, nil); got != "manifests/"+some+" " {
 		t.Errorf("a pointer keeps %q", got)
 	}
-	if got := kept(t, formats.Record{Scope: "a/blobs", Name: some}, nil); got != "" {
-		t.Errorf("a blob keeps %q", got)
+	for _, scope := range []string{"a/blobs", "a/referrers/blobs"} {
+		if got := kept(t, formats.Record{Scope: scope, Name: some}, nil); got != "" {
+			t.Errorf("a blob in %s keeps %q", scope, got)
+		}
 	}
 	if f := docker.New(); !f.Rooted(tag) || f.Rooted(formats.Record{Scope: "a/manifests", Name: some}) || f.Rooted(formats.Record{Scope: "a/blobs", Name: some}) {
 		t.Error("tags alone are rooted")
+	}
+}
+
+// Only tags and referrers are listed by an upstream, whatever images are called.
+func TestEntry(t *testing.T) {
+	for _, c := range []struct{ scope, want string }{
+		{"app/tags", "v2/app/tags/list"},
+		{"tags", "v2/tags/list"},
+		{"app/referrers/" + some, "v2/app/referrers/" + some},
+		{"referrers/" + long(nil), "v2/referrers/" + long(nil)},
+		{"app/referrers/tags", "v2/app/referrers/tags/list"},
+		{"app/referrers/referrers/" + some, "v2/app/referrers/referrers/" + some},
+		{"app/manifests", ""},
+		{"app/blobs", ""},
+		{"app/referrers/manifests", ""},
+		{"app/referrers/blobs", ""},
+		{"referrers/manifests", ""},
+	} {
+		if got := docker.New().Entry(c.scope); got != c.want {
+			t.Errorf("%s: %q, want %q", c.scope, got, c.want)
+		}
 	}
 }

@@ -25,7 +25,7 @@ func (Format) Keeps(ctx context.Context, rec formats.Record, open func(context.C
 		if !isTag {
 			var ok bool
 			if image, ok = imageOf(rec.Scope, manifests); !ok {
-				if image, ok = imageOf(above(rec.Scope), referrers); ok {
+				if image, ok = referrersOf(rec.Scope); ok {
 					yield(formats.Join(image, manifests)+"/"+strings.TrimPrefix(rec.Name, ":"), nil)
 				}
 				return

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -143,19 +144,25 @@ func readManifest(r *http.Request, view formats.View, t target) (*formats.Conten
 	if err != nil {
 		return nil, nil, err
 	}
+	data, err := readContent(r.Context(), c)
+	return c, data, err
+}
+
+// readContent returns the bytes of a manifest that was found.
+func readContent(ctx context.Context, c *formats.Content) ([]byte, error) {
 	if c.Size > maxManifest {
-		return nil, nil, fmt.Errorf("%w: manifest %s has %d bytes", formats.ErrCorrupt, t.ref, c.Size)
+		return nil, fmt.Errorf("%w: manifest %s has %d bytes", formats.ErrCorrupt, c.Name, c.Size)
 	}
-	f, err := c.Open(r.Context(), 0, -1)
+	f, err := c.Open(ctx, 0, -1)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read
 	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read manifest %s: %w", t.ref, err)
+		return nil, fmt.Errorf("read manifest %s: %w", c.Name, err)
 	}
-	return c, data, nil
+	return data, nil
 }
 
 // taggedReferrers reads the index that clients keep under a tag where a

@@ -27,7 +27,7 @@ func (Format) Release(scope, name string) (image, version string) {
 	if image, ok := imageOf(scope, blobs); ok {
 		return image, ""
 	}
-	if image, ok := imageOf(above(scope), referrers); ok {
+	if image, ok := referrersOf(scope); ok {
 		return image, ""
 	}
 	return "", ""

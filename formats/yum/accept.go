@@ -310,6 +310,9 @@ func storedAt(ctx context.Context, scope, name string, tx formats.Tx) (*stored, 
 	if err := cbor.Unmarshal(rec.Meta, &s); err != nil {
 		return nil, fmt.Errorf("%w: what is known of %s: %w", formats.ErrCorrupt, rec.Key(), err)
 	}
+	if s.Name == "" {
+		return nil, nil //nolint:nilnil // a copy
+	}
 	return &s, nil
 }
 

@@ -89,6 +89,7 @@ func (h *rpmHeader) bytes() []byte {
 type rpm struct {
 	name, version, release, arch string
 	epoch                        uint32
+	built                        uint32 // 0: at some time
 	payload                      string
 	source                       bool
 	more                         func(h *rpmHeader)
@@ -105,7 +106,7 @@ func (r rpm) header() *rpmHeader {
 	}
 	h.text(1004, "Short text of "+r.name)
 	h.text(1005, "Long text,\nwith <two> lines.")
-	h.int32s(1006, 1764064000)
+	h.int32s(1006, max(r.built, 1764064000))
 	h.text(1007, "build.example.com")
 	h.int32s(1009, 1234)
 	h.text(1014, "MIT")

@@ -186,12 +186,16 @@ func TestSQLite(t *testing.T) {
 	s := formattest.NewStore(t, format())
 	s.Set.SQLite = true
 	put(t, s, "thing.rpm", rich())
-	put(t, s, "hello.rpm", hello(1, "x"))
+	put(t, s, "thing.src.rpm", rpm{name: "thing", version: "1", release: "1", arch: "x86_64", source: true, payload: "x", more: func(h *rpmHeader) {
+		h.texts(1117, "thing.spec")
+		h.texts(1118, "")
+		h.int32s(1116, 0)
+	}})
 	docs := render(t, s, "repodata")
 	entry := string(docs["repomd.xml"].Body)
 	for kind, want := range map[string]string{
 		"primary":   "SELECT group_concat(p.name || p.version || ' ' || r.name || ' ' || ifnull(r.flags, '-') || ' ' || r.pre, '|') FROM packages p JOIN requires r USING (pkgKey) WHERE r.name IN ('baz', '/bin/sh') ORDER BY r.name",
-		"filelists": "SELECT group_concat(dirname || ':' || filenames || ':' || filetypes, '|') FROM filelist WHERE dirname = '/usr/share'",
+		"filelists": "SELECT group_concat(dirname || ':' || filenames || ':' || filetypes, '|') FROM filelist WHERE dirname IN ('/usr/share', '.')",
 		"other":     "SELECT group_concat(author || date, '|') FROM changelog",
 	} {
 		if !strings.Contains(entry, `<data type="`+kind+`_db">`) || !strings.Contains(entry, "<database_version>10</database_version>") {
@@ -215,8 +219,8 @@ func TestSQLite(t *testing.T) {
 		}
 		want := map[string]string{
 			"primary":   "thing2.0~rc1 /bin/sh - TRUE|thing2.0~rc1 baz GE FALSE",
-			"filelists": "/usr/share:doc/odd\n<name>:df",
-			"other":     "A <a@example.com> - 1.01764000000|B <b@example.com> - 7:2.01764100000",
+			"filelists": ".:thing.spec:f|/usr/share:doc/odd\n<name>:df",
+			"other":     "A <a@example.com> - 1.01764000000|B <b@example.com>1764100000|B <b@example.com> - 7:2.01764100001",
 		}[kind]
 		if got != want {
 			t.Errorf("%s: %q, want %q", kind, got, want)

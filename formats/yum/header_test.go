@@ -24,9 +24,9 @@ func rich() rpm {
 			h.texts(1047, "thing", "thing(x86-64)", "config(thing)")
 			h.int32s(1112, 8, 8, 1<<28|8)
 			h.texts(1113, "7:2.0~rc1-3.el9", "7:2.0~rc1-3.el9", "7:2.0~rc1-3.el9")
-			h.texts(1049, "libc.so.6(GLIBC_2.34)(64bit)", "rpmlib(CompressedFileNames)", "/bin/sh", "(foo >= 1 if bar)", "baz", "baz", "/etc/thing.conf")
-			h.int32s(1048, 1<<14, 1<<24|10, 1<<10|256, 1<<25, 12, 12, 0)
-			h.texts(1050, "", "3.0.4-1", "", "", "1:4.5-6", "1:4.5-6", "")
+			h.texts(1049, "libc.so.6(GLIBC_2.34)(64bit)", "rpmlib(CompressedFileNames)", "/bin/sh", "(foo >= 1 if bar)", "baz", "baz", "/etc/thing.conf", "config(thing)")
+			h.int32s(1048, 1<<14, 1<<24|10, 1<<10|256, 1<<25, 12, 12, 0, 1<<28|8)
+			h.texts(1050, "", "3.0.4-1", "", "", "1:4.5-6", "1:4.5-6", "", "7:2.0~rc1-3.el9")
 			h.texts(1054, "old")
 			h.int32s(1053, 2)
 			h.texts(1055, "3")
@@ -44,9 +44,9 @@ func rich() rpm {
 			h.int32s(1116, 0, 1, 2, 3, 2)
 			h.int16s(1030, 0o100644, 0o100755, 0o040755, 0o100644, 0o100644)
 			h.int32s(1037, 1, 0, 0, 1<<6, 0)
-			h.int32s(1080, 1764100000, 1764000000)
-			h.texts(1081, "B <b@example.com> - 7:2.0", "A <a@example.com> - 1.0")
-			h.texts(1082, "- new & better", "- old")
+			h.int32s(1080, 1764100000, 1764100000, 1764000000)
+			h.texts(1081, "B <b@example.com> - 7:2.0", "B <b@example.com> ", "A <a@example.com> - 1.0")
+			h.texts(1082, "- new & better", "- the same day", "- old")
 		},
 	}
 }
@@ -77,8 +77,8 @@ func TestRead(t *testing.T) {
 			t.Errorf("primary has %s", not)
 		}
 	}
-	if n := strings.Count(primary, `name="baz"`); n != 1 {
-		t.Errorf("a requirement stands there %d times", n)
+	if n, own := strings.Count(primary, `name="baz"`), strings.Count(primary, `name="config(thing)"`); n != 1 || own != 1 {
+		t.Errorf("a requirement stands there %d times, what the package provides itself %d times", n, own)
 	}
 	for _, want := range []string{
 		`<package pkgid="00" name="thing" arch="x86_64">`, `<file type="dir">/usr/share/doc</file>`, `<file type="ghost">/var/lib/state</file>`,
@@ -88,8 +88,8 @@ func TestRead(t *testing.T) {
 			t.Errorf("filelists lack %s:\n%s", want, files)
 		}
 	}
-	old, young := strings.Index(other, "- old"), strings.Index(other, "- new &amp; better")
-	if old < 0 || young < old || !strings.Contains(other, `author="A &lt;a@example.com&gt; - 1.0" date="1764000000"`) {
+	old, then, young := strings.Index(other, "- old"), strings.Index(other, `author="B &lt;b@example.com&gt;" date="1764100000">`), strings.Index(other, `date="1764100001">- new &amp; better`)
+	if old < 0 || then < old || young < then || !strings.Contains(other, `author="A &lt;a@example.com&gt; - 1.0" date="1764000000"`) {
 		t.Errorf("other: %s", other)
 	}
 }

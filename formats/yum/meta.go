@@ -33,12 +33,14 @@ type piece struct {
 	Data []byte `cbor:"2,keyasint"`
 }
 
-// stored is the Meta of a package's file: what lists it.
+// stored is the Meta of a package's file: what lists it. Of a cache's copy,
+// which upstream's metadata lists, it is what would.
 type stored struct {
 	Root   string `cbor:"1,keyasint,omitempty"`
 	Name   string `cbor:"2,keyasint"`           // of the pointer
 	Pieces int    `cbor:"3,keyasint,omitempty"` // beside the first
 	ID     []byte `cbor:"4,keyasint"`
+	Of     string `cbor:"5,keyasint,omitempty"` // of a copy: what Name would be
 }
 
 // names are those of all pointers.

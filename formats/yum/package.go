@@ -158,18 +158,25 @@ func (p *pkg) check() error {
 }
 
 // tidy leaves out what a repository does not tell: what rpm itself provides,
-// repetitions, and files that the package needs and has.
+// repetitions, and what the package needs and has: files, and what it provides
+// in the same words, such as config(…).
 func (p *pkg) tidy() {
-	own := map[string]bool{}
+	own, provided := map[string]bool{}, map[dep]bool{}
 	for _, f := range p.files {
 		if f.primary() {
 			own[f.path] = true
 		}
 	}
+	for _, d := range p.provides {
+		d.pre = false
+		provided[d] = true
+	}
 	seen := map[dep]bool{}
 	kept := p.requires[:0]
 	for _, d := range p.requires {
-		if strings.HasPrefix(d.name, "rpmlib(") || own[d.name] || seen[d] {
+		same := d
+		same.pre = false
+		if strings.HasPrefix(d.name, "rpmlib(") || own[d.name] || provided[same] || seen[d] {
 			continue
 		}
 		seen[d] = true
@@ -332,13 +339,19 @@ func (r *reading) paths() []string {
 	return out
 }
 
-// changes returns the change log, oldest first as metadata has it.
+// changes returns the change log, oldest first as metadata has it. Of entries
+// of one day, which is all that packages say, each is a second later than the
+// one before it: readers put them in order by their times.
 func (r *reading) changes() []change {
 	times, authors, texts := r.numbers(tagChangeTime), r.strings(tagChangeName), r.strings(tagChangeText)
 	n := min(len(times), len(authors), len(texts))
 	out := make([]change, n)
-	for i := range n {
-		out[n-1-i] = change{authors[i], texts[i], times[i]}
+	for at := range n {
+		i := n - 1 - at
+		out[at] = change{strings.TrimRight(authors[i], " "), texts[i], times[i]}
+		if at > 0 && times[i] == times[i+1] {
+			out[at].time = out[at-1].time + 1
+		}
 	}
 	return out
 }

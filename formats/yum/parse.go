@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"granary/digest"
 	"granary/formats"
@@ -335,10 +336,19 @@ func appendPackage(recs []formats.Record, scope string, x *xmlPackage, files xml
 	}
 	s := stored{Name: p.pointerName(), Pieces: len(rest), ID: id}
 	names := s.names()
-	at := formats.Join(dirOf(scope), href)
-	recs = append(recs, formats.Record{Scope: scope, Name: names[0], Path: at, Move: true, Meta: first})
+	at, since := formats.Join(dirOf(scope), href), p.published()
+	recs = append(recs, formats.Record{Scope: scope, Name: names[0], Path: at, Move: true, Meta: first, Time: since})
 	for i, m := range rest {
-		recs = append(recs, formats.Record{Scope: scope, Name: names[i+1], Move: true, Meta: m})
+		recs = append(recs, formats.Record{Scope: scope, Name: names[i+1], Move: true, Meta: m, Time: since})
 	}
 	return recs, nil
+}
+
+// published is when a package came to the upstream, by what its metadata tells:
+// the time of the file there, and not before it was built.
+func (p *pkg) published() time.Time {
+	if at := max(p.changed, p.built); at > 0 && at < 1<<40 {
+		return time.Unix(int64(at), 0).UTC()
+	}
+	return time.Time{}
 }

@@ -2,9 +2,12 @@ package yum
 
 import (
 	"context"
+	"io"
 	"path"
 	"strings"
 	"time"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"granary/formats"
 )
@@ -12,6 +15,8 @@ import (
 var (
 	_ formats.Releaser = (*Format)(nil)
 	_ formats.Placer   = (*Format)(nil)
+
+	_ formats.Describer = (*Format)(nil)
 )
 
 // Release reads name and "<version>-<release>", without epoch and architecture,
@@ -55,16 +60,52 @@ func (*Format) ClaimScope(scope string) string {
 	return ""
 }
 
-// Aged is true for packages. Metadata tells when they were built, not when they
-// were published, and to ask for each that it lists would take too long.
-func (*Format) Aged(scope, _ string) bool { return path.Base(scope) != repodata }
+// Aged is true for packages and for what lists them.
+func (*Format) Aged(string, string) bool { return true }
 
 // Published is when the upstream's file was last modified: mirrors keep the time
-// at which the distribution got it.
+// at which the distribution got it. Of what is listed the metadata tells it (see
+// published); to ask for each file would take too long.
 func (*Format) Published(ctx context.Context, rec formats.Record, src formats.Source) (time.Time, error) {
+	if path.Base(rec.Scope) == repodata {
+		return time.Time{}, nil
+	}
 	at := rec.Path
 	if at == "" {
 		at = rec.Key()
 	}
 	return formats.Modified(ctx, src, at)
+}
+
+// Describe keeps what a package calls itself where its file is called otherwise.
+func (*Format) Describe(op formats.Op, b formats.Blob) ([]byte, error) {
+	if op.Label != labelPackage {
+		return nil, nil
+	}
+	h, err := readHeaders(io.NewSectionReader(formats.ReadAhead(b), 0, b.Size()))
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.describe()
+	if err != nil || p.fileName() == op.Name {
+		return nil, err
+	}
+	return cbor.Marshal(stored{Of: p.pointerName()})
+}
+
+// Described is the custom name of a package's file.
+func (*Format) Described(rec formats.Record) string {
+	if !isPackage(rec.Name) || path.Base(rec.Scope) == repodata || rec.Meta == nil {
+		return ""
+	}
+	var s stored
+	if err := cbor.Unmarshal(rec.Meta, &s); err != nil {
+		return ""
+	}
+	pkg, evra, _, ok := packageOf(s.Name + s.Of)
+	_, vra, found := strings.Cut(evra, ":")
+	if !ok || !found {
+		return ""
+	}
+	return pkg + "-" + vra + ".rpm"
 }

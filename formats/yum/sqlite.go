@@ -193,9 +193,9 @@ func (r *rows) next(kind string, from *elements) error {
 
 func (r *rows) primary(x *xmlPackage) error {
 	p := x.pkg(xmlFiles{}, xmlChanges{})
-	err := r.insert("packages", r.key, x.Checksum.Value, p.name, p.arch, p.evr.version, p.evr.epoch, p.evr.release, p.summary, p.description,
-		p.url, int64(p.changed&maxInt64), int64(p.built&maxInt64), p.license, p.vendor, p.group, p.buildHost, p.sourceRPM, p.headerStart, p.headerEnd, //nolint:gosec // masked
-		p.packager, x.Size.Package, int64(p.installed&maxInt64), int64(p.archive&maxInt64), x.Location.Href, nil, x.Checksum.Type) //nolint:gosec // masked
+	err := r.insert("packages", r.key, x.Checksum.Value, p.name, p.arch, p.evr.version, p.evr.epoch, p.evr.release, orNull(p.summary), orNull(p.description),
+		orNull(p.url), int64(p.changed&maxInt64), int64(p.built&maxInt64), orNull(p.license), orNull(p.vendor), orNull(p.group), orNull(p.buildHost), orNull(p.sourceRPM), p.headerStart, p.headerEnd, //nolint:gosec // masked
+		orNull(p.packager), x.Size.Package, int64(p.installed&maxInt64), int64(p.archive&maxInt64), x.Location.Href, nil, x.Checksum.Type) //nolint:gosec // masked
 	if err != nil {
 		return err
 	}
@@ -243,8 +243,11 @@ func (r *rows) files(x xmlFiles) error {
 	dirs := map[string]*listed{}
 	for _, f := range x.Files {
 		dir, name := path.Split(f.Path)
-		if dir = strings.TrimSuffix(dir, "/"); dir == "" {
-			dir = "/"
+		switch {
+		case dir == "":
+			dir = "." // of source packages
+		case dir != "/":
+			dir = strings.TrimSuffix(dir, "/")
 		}
 		if dirs[dir] == nil {
 			dirs[dir] = &listed{}

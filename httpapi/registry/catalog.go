@@ -102,6 +102,9 @@ func (l *lister) add(repository, prefix string) error {
 	if err != nil {
 		return err
 	}
+	if h.Config.Format != l.q.s.Format.Name() {
+		return noRegistry(repository)
+	}
 	after, inside := strings.CutPrefix(l.last, prefix)
 	if !inside {
 		after = ""

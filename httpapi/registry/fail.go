@@ -14,7 +14,10 @@ import (
 	"granary/httpapi/fault"
 )
 
-const codeNameUnknown = "NAME_UNKNOWN"
+const (
+	codeNameUnknown = "NAME_UNKNOWN"
+	codeNameInvalid = "NAME_INVALID"
+)
 
 // named says of a repository that there is none.
 func named(err error) error {
@@ -22,6 +25,11 @@ func named(err error) error {
 		return &formats.Coded{Code: codeNameUnknown, Err: err}
 	}
 	return err
+}
+
+// noRegistry says of a repository that it is of another format.
+func noRegistry(repository string) error {
+	return named(fmt.Errorf("%s is no registry: %w", repository, formats.ErrNotFound))
 }
 
 // authorise is the one decision about a request: nil, or the error that says
@@ -32,8 +40,8 @@ func (q *request) authorise(verb formats.Verb, p place, image string) error {
 		return nil
 	}
 	name := image
-	if p.consumed != "" {
-		name = strings.TrimSuffix(p.consumed+"/"+image, "/")
+	if p.prefix != "" {
+		name = strings.TrimSuffix(p.prefix+"/"+image, "/")
 	}
 	scope := ""
 	if name != "" {

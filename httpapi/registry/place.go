@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"granary/auth"
 	"granary/formats"
 	"granary/repo/config"
 )
@@ -14,7 +15,7 @@ import (
 type place struct {
 	repository string
 	within     string // the rest of the path
-	consumed   string // what of the name names the repository, "" if something else does
+	prefix     string // what names in scopes begin with: the repository, or the registry that a cache mirrors; "" for nothing
 	own        bool   // the request was sent to an address of the repository's own
 }
 
@@ -27,41 +28,67 @@ func (q *request) find(path string) place {
 		return place{repository: c.Name, within: path, own: true}
 	}
 	first, rest, _ := strings.Cut(path, "/")
-	named := place{repository: first, within: rest, consumed: first}
 	if q.s.IsRegistry(first) {
-		return named
+		return place{repository: first, within: rest, prefix: first}
 	}
-	if c := q.mirror(); c != nil {
-		return place{repository: c.Name, within: path}
+	// Whether there is a cache for it is not told by what to ask a token for.
+	ns := q.query.Get("ns")
+	if p, ok := q.instead(ns, path, q.x.Identity); ok {
+		return p
 	}
-	if path != "_catalog" {
-		if c, ok := q.s.Registry.RepositoryByID(q.s.Settings().DefaultDockerRepo); ok {
-			return place{repository: c.Name, within: path}
+	if path == "_catalog" {
+		return place{within: path}
+	}
+	return place{repository: first, within: rest, prefix: strings.TrimPrefix(ns+"/"+first, "/")}
+}
+
+// instead is where an image is looked for whose name has no repository: in the
+// cache of the registry that containerd would ask itself, or else the default
+// repository. There images have the names that they have at that registry.
+func (q *request) instead(host, path string, id auth.Identity) (place, bool) {
+	if c := q.s.mirrorOf(host, id); c != nil {
+		return place{repository: c.Name, within: path, prefix: host}, true
+	}
+	c, ok := q.s.Registry.RepositoryByID(q.s.Settings().DefaultDockerRepo)
+	if !ok || path == "_catalog" {
+		return place{}, false
+	}
+	return place{repository: c.Name, within: path, prefix: host}, true
+}
+
+// meant returns what the name in a scope may mean: what a request with that name
+// would be for, and, as containerd does not say again whose mirror it asks, what
+// one with the name's first segment as host would be for.
+func (q *request) meant(name string, id auth.Identity) []place {
+	all := []place{q.find(name)}
+	host, rest, _ := strings.Cut(name, "/")
+	if all[0].own || q.s.IsRegistry(host) || !strings.ContainsAny(host, ".:") && host != "localhost" {
+		return all
+	}
+	if p, ok := q.instead(host, rest, id); ok {
+		all = append(all, p)
+	}
+	return all
+}
+
+// mirrorOf returns the first cache, by name, that somebody may read of a
+// registry.
+func (s *Surface) mirrorOf(host string, id auth.Identity) *config.Repository {
+	if host == "" {
+		return nil
+	}
+	for _, c := range s.Registry.Repositories() {
+		if c.Format == s.Format.Name() && c.Type == config.Cache && s.Format.Mirrors(c.UpstreamURL, host) && id.Owner().CanSome(string(formats.VerbRead), c.Name, "") {
+			return c
 		}
-		return named
 	}
-	return place{within: path}
+	return nil
 }
 
 // IsRegistry tells whether a repository is one of the surface's.
 func (s *Surface) IsRegistry(name string) bool {
 	c, ok := s.Registry.Named(name)
 	return ok && c.Format == s.Format.Name()
-}
-
-// mirror returns the first cache, by name, that the caller may read of the
-// registry that containerd would ask itself.
-func (q *request) mirror() *config.Repository {
-	ns := q.query.Get("ns")
-	if ns == "" {
-		return nil
-	}
-	for _, c := range q.s.Registry.Repositories() {
-		if c.Format == q.s.Format.Name() && c.Type == config.Cache && q.s.Format.Mirrors(c.UpstreamURL, ns) && q.x.Identity.Owner().CanSome(string(formats.VerbRead), c.Name, "") {
-			return c
-		}
-	}
-	return nil
 }
 
 // listeningAt returns the repository whose port or host name a request was

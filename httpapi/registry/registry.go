@@ -126,12 +126,9 @@ func (s *Surface) answer(w http.ResponseWriter, r *http.Request, root, only, pat
 		x.Route = requestpath.Prefix + "{repo}" + Prefix + "/{name}"
 	}
 	w.Header()["Docker-Distribution-Api-Version"] = apiVersion
-	clean, slash, err := requestpath.Clean(path)
+	clean, slash, err := cleaned(path)
 	if err != nil {
 		return err
-	}
-	if len(clean) > requestpath.MaxPath {
-		return fmt.Errorf("%w: %d bytes", requestpath.ErrTooLong, len(clean))
 	}
 	q := &request{s: s, x: x, w: w, r: r, root: root, only: only}
 	if r.URL.RawQuery != "" {
@@ -146,10 +143,27 @@ func (s *Surface) answer(w http.ResponseWriter, r *http.Request, root, only, pat
 		return q.token()
 	}
 	p := q.find(clean)
-	if p.within == "_catalog" && p.consumed == "" {
+	if p.within == "_catalog" {
 		return q.catalog(p)
 	}
 	return q.operate(p, slash)
+}
+
+// cleaned reads a path. In names there are no empty segments, and none that
+// stand for another.
+func cleaned(path string) (clean string, slash bool, err error) {
+	clean, slash, err = requestpath.Clean(path)
+	switch {
+	case err != nil:
+	case len(clean) > requestpath.MaxPath:
+		err = fmt.Errorf("%w: %d bytes", requestpath.ErrTooLong, len(clean))
+	case clean != strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/"):
+		err = fmt.Errorf("%w: an empty segment, or \".\"", requestpath.ErrInvalid)
+	}
+	if err != nil {
+		return "", false, &formats.Coded{Code: codeNameInvalid, Err: err}
+	}
+	return clean, slash, nil
 }
 
 var apiVersion = []string{"registry/2.0"}
@@ -210,7 +224,7 @@ func (q *request) operate(p place, slash bool) error {
 		return named(err)
 	}
 	if h.Config.Format != q.s.Format.Name() {
-		return &formats.Coded{Code: codeNameUnknown, Err: fmt.Errorf("%s is no registry: %w", p.repository, formats.ErrNotFound)}
+		return noRegistry(p.repository)
 	}
 	if !ok {
 		return q.unrouted(req)

@@ -157,26 +157,38 @@ func (q *request) scopes(id auth.Identity, asked []string) (out []auth.Scope, gr
 			return nil, "", formats.BadRequest("%.300q is no scope", s)
 		}
 		name, actions := rest[:i], strings.Split(rest[i+1:], ",")
-		scope := auth.Scope{Name: name}
 		if kind == "registry" && name == catalogScope {
 			// What is listed is filtered by the caller's rights.
-			scope.Verbs = []string{string(formats.VerbRead)}
-			out, text = append(out, scope), append(text, s)
+			out, text = append(out, auth.Scope{Name: name, Verbs: []string{string(formats.VerbRead)}}), append(text, s)
 			continue
 		}
-		if strings.HasPrefix(kind, "repository") {
-			p := q.find(strings.Trim(name, "/"))
-			if c, ok := q.s.Registry.Named(p.repository); ok && c.Format != q.s.Format.Name() {
-				continue
-			}
-			scope.Repository, scope.Name = p.repository, p.within
-			scope.Verbs, actions = allowed(id, p, actions)
+		if !strings.HasPrefix(kind, "repository") {
+			continue
 		}
-		if len(scope.Verbs) > 0 {
-			out, text = append(out, scope), append(text, "repository:"+name+":"+strings.Join(actions, ","))
+		more, names := q.images(id, name, actions)
+		if out = append(out, more...); len(more) > 0 {
+			text = append(text, "repository:"+name+":"+strings.Join(names, ","))
 		}
 	}
 	return out, strings.Join(text, " "), nil
+}
+
+// images are the scopes that a name with actions means, less what the identity
+// may not; left are the actions of the first of them.
+func (q *request) images(id auth.Identity, name string, actions []string) (out []auth.Scope, left []string) {
+	for _, p := range q.meant(strings.Trim(name, "/"), id) {
+		if c, ok := q.s.Registry.Named(p.repository); ok && c.Format != q.s.Format.Name() {
+			continue
+		}
+		rights, names := allowed(id, p, actions)
+		if len(rights) == 0 {
+			continue
+		}
+		if out = append(out, auth.Scope{Repository: p.repository, Name: p.within, Verbs: rights}); len(out) == 1 {
+			left = names
+		}
+	}
+	return out, left
 }
 
 // verbs are the rights behind the actions of scopes.
