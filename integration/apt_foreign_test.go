@@ -191,6 +191,28 @@ func TestAptUpstreamSignatures(t *testing.T) {
 	}
 }
 
+// A distribution that apt is not to upgrade to by itself is none in a group
+// either, although its Release is another.
+func TestAptNotAutomatic(t *testing.T) {
+	c := newApt(t)
+	if _, err := exec.LookPath("dpkg-scanpackages"); err != nil {
+		need(t, "dpkg-scanpackages")
+	}
+	a, n := newArchive(t), node.Start(t, node.Options{})
+	a.write("dists/stable/main/binary-amd64/Packages", a.add("pool", debPackage(t, "hello", "2.0", "amd64")))
+	a.publish("dists/stable", time.Now().Add(-time.Hour), "NotAutomatic: yes\nButAutomaticUpgrades: yes\n")
+	aptRepository(n, "mirror", "cache", fmt.Sprintf(`,"upstream_url":%q`, a.URL))
+	aptRepository(n, "own", "hosted", "")
+	aptRepository(n, "all", "proxy", `,"members":["own","mirror"]`)
+	c.upload(n, "own", "stable", debPackage(t, "other", "1.0", "amd64"))
+	c.setUp(n, "all", "stable")
+	c.apt("update")
+	if out := c.run(c.root, "apt-cache", append(c.options(), "policy", "hello")...); !strings.Contains(out, " 100 "+n.URL+"/repository/all") {
+		t.Errorf("apt takes backports for what it is to upgrade to:\n%s", out)
+	}
+	c.apt("install", "-y", "hello", "other")
+}
+
 // Another program's reader: reprepro verifies, mirrors and follows a hosted
 // repository, with its source packages.
 func TestAptReprepro(t *testing.T) {

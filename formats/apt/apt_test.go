@@ -421,6 +421,14 @@ func TestParse(t *testing.T) {
 	if strings.Join(got, "|") != want {
 		t.Errorf("got %v", got)
 	}
+	files["dists/stable/InRelease"] = "NotAutomatic: yes\nButAutomaticUpgrades: no\n" + files["dists/stable/Release"]
+	pub := &formattest.Pub{Keys: plain{}}
+	if err := format().Render(t.Context(), "dists/stable", format().Parse(t.Context(), "dists/stable", src), pub); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(pub.Docs["Release"].Body); !strings.Contains(text, "\nNotAutomatic: yes\n") || strings.Contains(text, "ButAutomatic") {
+		t.Errorf("the Release of a merged distribution lacks what the upstream's has:\n%s", text)
+	}
 	files["dists/stable/main/binary-amd64/Packages.xz"] += "x"
 	for _, err := range format().Parse(t.Context(), "dists/stable", src) {
 		if err != nil && !errors.Is(err, formats.ErrUpstream) {

@@ -46,6 +46,14 @@ func (p pooled) list(i int) string { return fmt.Sprintf("%s,%03d", p.name(), i) 
 // that has no package in it.
 const sectionMark = ":section"
 
+// manualMark is what an upstream's distribution has that apt is not to upgrade
+// to by itself, such as backports: who merges it says so, too. It sorts before
+// every section.
+const manualMark = "!/:manual"
+
+// manualFields are those of Release files that say so.
+var manualFields = []string{"NotAutomatic", "ButAutomaticUpgrades"}
+
 // marked is the section that a name keeps.
 func marked(name string) (component, arch string, ok bool) {
 	section, ok := strings.CutSuffix(name, "/"+sectionMark)

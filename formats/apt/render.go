@@ -17,7 +17,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "apt3" }
+func (*Format) Renderer() string { return "apt4" }
 
 // Render writes all documents of a distribution, or the list of distributions,
 // or what only the keys are needed for.
@@ -81,6 +81,7 @@ type distribution struct {
 	shown           map[string]bool // the pointers of it that have a stanza
 	pending         string          // its name with its section
 
+	manual            paragraph // fields of Release that keep apt from upgrading by itself
 	components, archs []string
 	paths             []string // of documents that Release lists, in order
 	files             map[string]bool
@@ -102,6 +103,14 @@ var algorithms = []digest.Algorithm{digest.MD5, digest.SHA512}
 // add writes a record into its section. Pointers to the files of a package
 // follow the one that holds its stanza.
 func (d *distribution) add(rec formats.Record) error {
+	if rec.Name == manualMark {
+		p, err := newParagraphs(bytes.NewReader(rec.Meta)).next()
+		if err != nil {
+			return fmt.Errorf("%w: fields of %s: %w", formats.ErrCorrupt, rec.Key(), err)
+		}
+		d.manual = p
+		return nil
+	}
 	if component, arch, ok := marked(rec.Name); ok {
 		return d.enter(component, arch)
 	}
