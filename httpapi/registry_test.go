@@ -134,6 +134,27 @@ func TestRegistryPushPull(t *testing.T) {
 	r.do("admin", "PUT", "/v2/hub/team/app/manifests/v2", strings.NewReader(m), "Content-Type", imageType).refused(400, "MANIFEST_BLOB_UNKNOWN")
 }
 
+// BuildKit exports its cache as an index of layers and a configuration, which are
+// blobs.
+func TestRegistryBuildCache(t *testing.T) {
+	r := newRig(t)
+	r.Create("hub", config.Hosted, "docker", nil)
+	layer, settings := r.pushBlob("admin", "hub/app", "layer"), r.pushBlob("admin", "hub/app", "{}")
+	const indexType = "application/vnd.oci.image.index.v1+json"
+	index := func(mediaType, layer string) string {
+		return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"digest":%q,"size":5},{"mediaType":"application/vnd.buildkit.cacheconfig.v0","digest":%q,"size":2}]}`,
+			indexType, mediaType, layer, settings)
+	}
+	put := func(m string) *answer {
+		return r.do("admin", "PUT", "/v2/hub/app/manifests/cache", strings.NewReader(m), "Content-Type", indexType)
+	}
+	m := index("application/vnd.oci.image.layer.v1.tar+gzip", layer)
+	put(m).status(201)
+	r.do("admin", "GET", "/v2/hub/app/manifests/cache", nil).status(200).is(m)
+	put(index("application/vnd.oci.image.layer.v1.tar+gzip", shaOf("none"))).refused(400, "MANIFEST_BLOB_UNKNOWN")
+	put(index(imageType, layer)).refused(400, "MANIFEST_BLOB_UNKNOWN") // said to be a manifest
+}
+
 func TestRegistryBadInput(t *testing.T) {
 	r := newRig(t)
 	r.Create("hub", config.Hosted, "docker", nil)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"granary/integration/component"
 	"granary/integration/node"
 )
 
@@ -96,65 +97,107 @@ func notThere(t *testing.T, n *node.Node, path string) {
 	}
 }
 
+// registryClient pulls an image into a directory and pushes one from there.
+type registryClient struct {
+	name       string
+	pull, push func(image, dir string) (string, error)
+	again      string // the tag of the push that brings lost bytes back
+}
+
+// registryClients are those that keep images as they are; n is who they talk to.
+func registryClients(t *testing.T, n *node.Node) []registryClient {
+	t.Helper()
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		need(t, "skopeo")
+	}
+	host, home, crane := strings.TrimPrefix(n.URL, "http://"), t.TempDir(), component.Crane(t)
+	run := func(program string, args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), program, args...)
+		cmd.Env = append(os.Environ(), "HOME="+home, "DOCKER_CONFIG="+home)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run(crane, "auth", "login", host, "-u", "admin", "-p", node.Password); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return []registryClient{
+		{
+			name: "skopeo",
+			pull: func(image, dir string) (string, error) {
+				return run("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "--src-creds", "admin:"+node.Password, "docker://"+host+"/"+image, "dir:"+dir)
+			},
+			push: func(image, dir string) (string, error) {
+				return run("skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false", "--dest-creds", "admin:"+node.Password, "dir:"+dir, "docker://"+host+"/"+image)
+			},
+			again: "v1",
+		},
+		{
+			name: "crane",
+			pull: func(image, dir string) (string, error) {
+				return run(crane, "pull", "--format", "oci", host+"/"+image, dir)
+			},
+			push:  func(image, dir string) (string, error) { return run(crane, "push", dir, host+"/"+image) },
+			again: "v2", // it sends nothing if the tag has the manifest
+		},
+	}
+}
+
 // Layers and manifests whose bytes are gone or changed on the disk are an error
 // to clients, are known after an audit, and come back by the next push, for which
 // clients ask first what is there.
 func TestDamagedImages(t *testing.T) {
-	if _, err := exec.LookPath("skopeo"); err != nil {
-		need(t, "skopeo")
-	}
 	n := node.Start(t, node.Options{})
 	n.Create(`{"name":"images","repo_type":"hosted","format":"docker"}`)
 	n.Create(`{"name":"all","repo_type":"proxy","format":"docker","members":["images"]}`)
-	host := strings.TrimPrefix(n.URL, "http://")
-	skopeo := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(t.Context(), "skopeo", append([]string{"--insecure-policy"}, args...)...).CombinedOutput()
-		return string(out), err
+	for _, client := range registryClients(t, n) {
+		for _, c := range []struct {
+			name     string
+			change   func(string) error
+			manifest bool
+		}{
+			{"gone", os.Remove, false}, {"cut", cut, false}, {"changed", flip, false}, {"manifest", flip, true},
+		} {
+			t.Run(client.name+" "+c.name, func(t *testing.T) { damaged(t, n, client, client.name+"-"+c.name, c.change, c.manifest) })
+		}
 	}
-	pull := func(name string) (string, error) {
-		return skopeo("copy", "--src-tls-verify=false", "--src-creds", "admin:"+node.Password, "docker://"+host+"/"+name+":v1", "dir:"+t.TempDir())
+}
+
+// damaged is the way of one image with one client.
+func damaged(t *testing.T, n *node.Node, client registryClient, name string, change func(string) error, manifest bool) {
+	t.Helper()
+	i := newImage(name)
+	i.push(t, n)
+	good := filepath.Join(t.TempDir(), "good")
+	if out, err := client.pull(i.name+":v1", good); err != nil {
+		t.Fatalf("before: %v\n%s", err, out)
 	}
-	for _, c := range []struct {
-		name     string
-		change   func(string) error
-		manifest bool
-	}{
-		{"gone", os.Remove, false}, {"cut", cut, false}, {"changed", flip, false}, {"manifest", flip, true},
-	} {
-		i := newImage(c.name)
-		i.push(t, n)
-		good := t.TempDir()
-		if out, err := skopeo("copy", "--src-tls-verify=false", "--src-creds", "admin:"+node.Password, "docker://"+host+"/"+i.name+":v1", "dir:"+good); err != nil {
-			t.Fatalf("%s before: %v\n%s", c.name, err, out)
-		}
-		path, bad := i.blob(), i.layer
-		if c.manifest {
-			path, bad = "/v2/"+i.name+"/manifests/v1", i.manifest
-		}
-		damage(t, n, bad, c.change)
-		if out, err := pull("all/" + c.name); err == nil {
-			t.Errorf("%s is pulled as if nothing were wrong:\n%s", c.name, out)
-		}
-		if got := startCheck(t, n, `{}`).until(t, n); len(got.Result.Findings) == 0 {
-			t.Errorf("the audit finds nothing wrong with %s: %+v", c.name, got)
-		}
-		resp, body := n.Do(http.MethodGet, path, nil)
-		var said struct {
-			Errors []struct{ Code, Message string }
-		}
-		if err := json.Unmarshal(body, &said); resp.StatusCode != http.StatusInternalServerError || err != nil || len(said.Errors) != 1 || !strings.Contains(said.Errors[0].Message, "missing or damaged") {
-			t.Errorf("%s after the audit: %s\n%.300s", c.name, resp.Status, body)
-		}
-		notThere(t, n, path)
-		if out, err := skopeo("copy", "--dest-tls-verify=false", "--dest-creds", "admin:"+node.Password, "dir:"+good, "docker://"+host+"/"+i.name+":v1"); err != nil {
-			t.Errorf("push %s again: %v\n%s", c.name, err, out)
-		}
-		if out, err := pull("all/" + c.name); err != nil {
-			t.Errorf("%s after the next push: %v\n%s", c.name, err, out)
-		}
-		if got := n.Want(http.StatusOK, http.MethodGet, path, nil); !bytes.Equal(got, bad) {
-			t.Errorf("%s came back with other bytes", c.name)
-		}
+	path, bad := i.blob(), i.layer
+	if manifest {
+		path, bad = "/v2/"+i.name+"/manifests/v1", i.manifest
+	}
+	damage(t, n, bad, change)
+	if out, err := client.pull("all/"+name+":v1", filepath.Join(t.TempDir(), "bad")); err == nil {
+		t.Errorf("it is pulled as if nothing were wrong:\n%s", out)
+	}
+	if got := startCheck(t, n, `{}`).until(t, n); len(got.Result.Findings) == 0 {
+		t.Errorf("the audit finds nothing wrong: %+v", got)
+	}
+	notThere(t, n, path) // the audit is enough
+	resp, body := n.Do(http.MethodGet, path, nil)
+	var said struct {
+		Errors []struct{ Code, Message string }
+	}
+	if err := json.Unmarshal(body, &said); resp.StatusCode != http.StatusInternalServerError || err != nil || len(said.Errors) != 1 || !strings.Contains(said.Errors[0].Message, "missing or damaged") {
+		t.Errorf("after the audit: %s\n%.300s", resp.Status, body)
+	}
+	if out, err := client.push(i.name+":"+client.again, good); err != nil {
+		t.Errorf("push again: %v\n%s", err, out)
+	}
+	if out, err := client.pull("all/"+name+":v1", filepath.Join(t.TempDir(), "again")); err != nil {
+		t.Errorf("after the next push: %v\n%s", err, out)
+	}
+	if got := n.Want(http.StatusOK, http.MethodGet, path, nil); !bytes.Equal(got, bad) {
+		t.Error("it came back with other bytes")
 	}
 }
 

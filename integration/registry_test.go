@@ -56,6 +56,24 @@ func TestDockerDaemon(t *testing.T) {
 	})
 }
 
+// A Docker daemon and containerd as they are set up to ask a mirror for what
+// another registry has.
+func TestMirrors(t *testing.T) {
+	for _, program := range []string{"docker", "ctr"} {
+		if _, err := exec.LookPath(program); err != nil {
+			need(t, program)
+		}
+	}
+	n := node.Start(t, node.Options{})
+	daemon, socket := component.Docker(t, "--registry-mirror", n.URL), component.Containerd(t)
+	registryScripts(t, "testdata/mirrors", n, n, func(e *testscript.Env) {
+		e.Setenv("DOCKER_HOST", daemon)
+		e.Setenv("DOCKER_CONFIG", filepath.Join(e.WorkDir, ".docker"))
+		e.Setenv("DOCKER_BUILDKIT", "0")
+		e.Setenv("CONTAINERD_ADDRESS", socket)
+	})
+}
+
 func registryScripts(t *testing.T, dir string, a, b *node.Node, setup func(*testscript.Env)) {
 	t.Helper()
 	path := os.Getenv("PATH")

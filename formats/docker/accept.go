@@ -85,6 +85,7 @@ func (c *checker) all(ctx context.Context, m *manifest) error {
 	return nil
 }
 
+// look wants one of them to be there.
 func (c *checker) look(ctx context.Context, label string, d descriptor) error {
 	if c.seen[d.Digest] || d.foreign() {
 		return nil
@@ -92,14 +93,23 @@ func (c *checker) look(ctx context.Context, label string, d descriptor) error {
 	if c.seen[d.Digest] = true; len(c.seen) > maxRefs {
 		return bad(codeManifestInvalid, "the manifest and those in it refer to more than %d others", maxRefs)
 	}
-	op := target{c.image, label, d.Digest}.op(http.MethodGet, true)
+	labels := []string{label}
+	if label == labelManifest && d.isBlob() {
+		labels = append(labels, labelBlob)
+	}
+	for _, find := range []func(context.Context, formats.Op) error{c.has, c.adopt} {
+		for _, label := range labels {
+			err := find(ctx, target{c.image, label, d.Digest}.op(http.MethodGet, true))
+			if !errors.Is(err, formats.ErrNotFound) {
+				return err
+			}
+		}
+	}
+	return bad(codeBlobMissing, "the manifest needs %s, which is not in this image's %ss", d.Digest, label)
+}
+
+func (c *checker) has(ctx context.Context, op formats.Op) error {
 	_, err := c.tx.Record(ctx, op.Scope, op.Name)
-	if errors.Is(err, formats.ErrNotFound) {
-		err = c.adopt(ctx, op)
-	}
-	if errors.Is(err, formats.ErrNotFound) {
-		return bad(codeBlobMissing, "the manifest needs %s, which is not in this image's %ss", d.Digest, label)
-	}
 	return err
 }
 

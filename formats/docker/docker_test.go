@@ -151,6 +151,10 @@ func TestKeeps(t *testing.T) {
 	if got := kept(t, formats.Record{Scope: "a/manifests", Name: sha(index), Sums: sums}, index); !strings.Contains(got, "a/manifests/"+child+" ") {
 		t.Errorf("an index keeps %s", got)
 	}
+	cache := fmt.Appendf(nil, `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":%q}]}`, layer)
+	if got := kept(t, formats.Record{Scope: "a/manifests", Name: sha(cache), Sums: sums}, cache); !strings.Contains(got, "a/blobs/"+layer+" ") {
+		t.Errorf("a build cache keeps %s", got)
+	}
 	if got := kept(t, formats.Record{Scope: "referrers/" + child, Name: ":" + some}, nil); got != "manifests/"+some+" " {
 		t.Errorf("a pointer keeps %q", got)
 	}

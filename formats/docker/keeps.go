@@ -66,14 +66,18 @@ func (k keys) manifest(name string) bool {
 	return k.yield(formats.Join(k.image, manifests)+"/"+name, nil)
 }
 
+func (k keys) blob(name string) bool {
+	return k.yield(formats.Join(k.image, blobs)+"/"+name, nil)
+}
+
 func (k keys) all(m *manifest, names ...string) {
 	for _, d := range m.content() {
-		if !k.yield(formats.Join(k.image, blobs)+"/"+d.Digest, nil) {
+		if !k.blob(d.Digest) {
 			return
 		}
 	}
 	for _, d := range m.Manifests {
-		if !k.manifest(d.Digest) {
+		if !k.manifest(d.Digest) || d.isBlob() && !k.blob(d.Digest) {
 			return
 		}
 	}

@@ -133,6 +133,10 @@ func (d descriptor) foreign() bool {
 	return len(d.URLs) > 0 || strings.Contains(d.MediaType, "nondistributable") || strings.Contains(d.MediaType, ".foreign.")
 }
 
+// isBlob tells whether what an index lists may be a blob: build caches of BuildKit
+// are an index of layers.
+func (d descriptor) isBlob() bool { return d.MediaType != "" && !known(d.MediaType) }
+
 // artifactType is what referrers are filtered by.
 func (m *manifest) artifactType() string {
 	if m.ArtifactType == "" && m.Config != nil {

@@ -99,6 +99,7 @@ func TestPolicies(t *testing.T) {
 	same, _ := up.push("same", "1970-01-01T00:00:00Z") // as builds that are the same each time
 	index := up.add(fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":%q,"size":1},{"digest":%q,"size":1}]}`, young, old))
 	dated := up.add(fmt.Sprintf(`{"schemaVersion":2,"annotations":{"org.opencontainers.image.created":%q},"manifests":[]}`, now.AddDate(0, 0, -9).Format(time.RFC3339)))
+	built := up.add(fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":1}]}`, oldLayer))
 	r.Cache("c", "docker", up.URL, 0)
 	set := func(f func(*config.Repository)) {
 		t.Helper()
@@ -121,7 +122,7 @@ func TestPolicies(t *testing.T) {
 	is("c", map[string]string{
 		"manifests/old": "", "manifests/" + old: "", "blobs/" + oldLayer: "", "manifests/" + dated: "",
 		"manifests/young": repo.ReasonTooYoung, "manifests/" + young: repo.ReasonTooYoung, "manifests/" + index: repo.ReasonTooYoung,
-		"manifests/same": repo.ReasonAgeUnknown, "manifests/" + same: repo.ReasonAgeUnknown,
+		"manifests/same": repo.ReasonAgeUnknown, "manifests/" + built: repo.ReasonAgeUnknown, "manifests/" + same: repo.ReasonAgeUnknown,
 	})
 	// A tag that moves on to what is too young stays where it was.
 	up.mu.Lock()

@@ -72,7 +72,7 @@ func madeAt(ctx context.Context, image, name string, src formats.Source, index b
 	if t, err := time.Parse(time.RFC3339, m.Annotations[annotationCreated]); err == nil {
 		return t.UTC(), nil
 	}
-	if len(m.Manifests) > 0 && index {
+	if len(m.Manifests) > 0 && index && !m.Manifests[0].isBlob() {
 		return madeAt(ctx, image, m.Manifests[0].Digest, src, false)
 	}
 	if m.Config == nil {

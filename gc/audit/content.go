@@ -52,8 +52,8 @@ type contents struct {
 	Read   int64             `json:"read"`
 	Bad    []bad             `json:"bad,omitempty"`
 	More   int64             `json:"more,omitempty"` // that Bad has no room for
-	// Kept is how many lost blobs may still be there: readers have to be kept from
-	// them.
+	// Kept is how much lost content may still be there, or be named: readers have to
+	// be kept from the one, and who uploads has to hear of the other.
 	Kept int64 `json:"kept,omitempty"`
 }
 

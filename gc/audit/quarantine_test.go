@@ -12,6 +12,7 @@ import (
 	"granary/blob/fs"
 	"granary/formats"
 	"granary/gc/audit"
+	"granary/repo"
 	"granary/repo/config"
 	"granary/repo/refs"
 )
@@ -91,6 +92,53 @@ func TestQuarantine(t *testing.T) {
 		if !bytes.Equal(r.Get("a@then", "d/x"), body(9)) {
 			t.Error("bad bytes are served again")
 		}
+	}
+}
+
+// What is gone is known to be, by whoever looks, audit after audit: who is about
+// to upload it would send nothing otherwise.
+func TestMissingStaysKnown(t *testing.T) {
+	r, path := newFileRig(t)
+	a := r.Create("a", config.Hosted, "raw", nil)
+	r.Put("a", "d/x", body(1))
+	if err := os.Remove(path(r.record(a, "x").Blob)); err != nil {
+		t.Fatal(err)
+	}
+	lost := func() bool {
+		t.Helper()
+		c, err := r.Open("a").Read(t.Context(), formats.Op{Kind: formats.File, Scope: "d", Name: "x"}, repo.ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Lost == nil {
+			return false
+		}
+		is, err := c.Lost(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+	for i := range 3 {
+		if r.check(audit.Params{DryRun: true, Verify: i == 1}); !lost() {
+			t.Errorf("after audit %d it is there", i+1)
+		}
+	}
+	r.Put("a", "d/x", body(1))
+	if lost() {
+		t.Error("the upload has brought nothing")
+	}
+	if r.check(audit.Params{DryRun: true}); r.suspect() {
+		t.Error("the store stays suspect without anything lost")
+	}
+	// Where the record goes with the bytes there is nothing to know.
+	if err := os.Remove(path(r.record(a, "x").Blob)); err != nil {
+		t.Fatal(err)
+	}
+	r.check(audit.Params{Verify: true})
+	r.Refused(formats.ErrNotFound, "a", "GET", "d/x", nil)
+	if r.suspect() {
+		t.Error("the store is suspect of what nothing names")
 	}
 }
 

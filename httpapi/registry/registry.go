@@ -69,6 +69,7 @@ type Format interface {
 	formats.Format
 	formats.Lister
 	formats.Mirror
+	formats.Negotiator
 }
 
 // Config is what a Surface is made of.
@@ -292,6 +293,12 @@ func (q *request) read(h *repo.Handle, op formats.Op) error {
 	if err != nil {
 		return err
 	}
+	negotiated := q.s.Format.Negotiated(op, c)
+	if negotiated {
+		if op, c, err = q.negotiate(h, op, c); err != nil {
+			return err
+		}
+	}
 	if c.Lost != nil && q.r.Method == http.MethodHead {
 		// Who is about to push asks so, and would send nothing.
 		lost, err := c.Lost(q.r.Context())
@@ -323,7 +330,26 @@ func (q *request) read(h *repo.Handle, op formats.Op) error {
 			return nil
 		}
 	}
-	return content.Serve(q.w, q.r, c, content.Options{Private: q.x.Credentials()})
+	return content.Serve(q.w, q.r, c, content.Options{Private: q.x.Credentials(), Document: negotiated})
+}
+
+// negotiate returns what the client can read of what it asked for by a name that
+// moves. If that is gone it gets what there is.
+func (q *request) negotiate(h *repo.Handle, op formats.Op, c *formats.Content) (formats.Op, *formats.Content, error) {
+	instead, err := q.s.Format.Instead(q.r.Context(), op, q.r.Header, c)
+	if err != nil || instead.Key() == op.Key() {
+		return op, c, err
+	}
+	found, err := h.Read(q.r.Context(), instead, repo.ReadOptions{})
+	if errors.Is(err, formats.ErrNotFound) {
+		return op, c, nil
+	}
+	if err != nil {
+		return op, c, err
+	}
+	moves := *found
+	moves.Fixed, moves.Warning = false, c.Warning
+	return instead, &moves, nil
 }
 
 func (q *request) write(h *repo.Handle, op formats.Op) error {
