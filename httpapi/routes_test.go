@@ -292,7 +292,8 @@ var formatTable = map[string][]formatRoute{
 
 // unrouted are labels of operations that other surfaces make.
 var unrouted = map[string][]string{
-	"raw":  {"component"}, // POST /service/rest/v1/components
+	"apt":  {"component"}, // POST /service/rest/v1/components
+	"raw":  {"component"},
 	"helm": {"component"},
 	"pypi": {"component"},
 	// Those of accounts judge credentials themselves: TestNpmAccounts.

@@ -222,6 +222,36 @@ func TestApt(t *testing.T) {
 	}
 }
 
+// When the last package of a distribution is deleted clients see that it is
+// empty, and go on.
+func TestAptEmptied(t *testing.T) {
+	c := newApt(t)
+	n := node.Start(t, node.Options{})
+	aptRepository(n, "debs", "hosted", "")
+	aptRepository(n, "all", "proxy", `,"members":["debs"]`)
+	c.upload(n, "debs", "stable", debPackage(t, "hello", "1.0", "amd64"))
+	grouped := newApt(t)
+	c.setUp(n, "debs", "stable")
+	grouped.setUp(n, "all", "stable")
+	for _, client := range []*aptClient{c, grouped} {
+		client.apt("update")
+	}
+	n.Want(204, "DELETE", "/repository/debs/pool/main/h/hello/hello_1.0_amd64.deb", nil)
+	for _, client := range []*aptClient{c, grouped} {
+		client.apt("update")
+		if got := client.knows(); got != "" {
+			t.Errorf("apt knows %q", got)
+		}
+	}
+	c.upload(n, "debs", "stable", debPackage(t, "hello", "1.1", "amd64"))
+	for _, client := range []*aptClient{c, grouped} {
+		client.apt("update")
+		client.apt("install", "-y", "hello")
+	}
+	n.Want(204, "DELETE", "/repository/debs/dists/stable", nil)
+	n.Want(404, "GET", "/repository/debs/dists/stable/InRelease", nil)
+}
+
 // While keys are rotated a client that trusts only the old one can verify; when
 // that is ended it has to be told of the new one.
 func TestAptKeys(t *testing.T) {

@@ -155,7 +155,7 @@ install_debian() {
 	missing=
 	PATH=$PATH:/usr/sbin
 	for pair in slapd:slapd gpgv:gpgv xz:xz-utils dpkg-deb:dpkg dpkg-source:dpkg-dev skopeo:skopeo buildah:buildah podman:podman \
-		dockerd:docker.io docker:docker.io containerd:containerd iptables:iptables debootstrap:debootstrap wget:wget; do
+		dockerd:docker.io docker:docker.io containerd:containerd iptables:iptables debootstrap:debootstrap wget:wget reprepro:reprepro gpg:gpg; do
 		command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 	done
 	[ -n "$missing" ] || return 0

@@ -177,12 +177,13 @@ func (c *cache) copyOf(ctx context.Context, op formats.Op) (*formats.Content, er
 	}
 	content := c.content(op, rec)
 	content.Fixed = fixed
-	if fixed || rec.Origin == nil || c.repo.fresh(rec.Origin.Checked, c.service.Now()) {
+	superseded := fixed && c.superseded(ctx, op, rec.Sums)
+	if !superseded && (fixed || rec.Origin == nil || c.repo.fresh(rec.Origin.Checked, c.service.Now())) {
 		c.cached(Hit)
 		return content, nil
 	}
 	old := &copied{rec, version}
-	if c.repo.ttl() > 0 {
+	if c.repo.ttl() > 0 && !superseded {
 		c.cached(StaleServe)
 		c.begin(ctx, op, old, false)
 		return content, nil

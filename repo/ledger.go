@@ -119,22 +119,29 @@ func (c *cache) entered(ctx context.Context, l formats.Ledger, op formats.Op) (d
 type ledgers struct {
 	tables *otter.Cache[string, ledger]
 	making *singleflight.Group
+	latest *otter.Cache[string, latest] // by repository
 }
 
 // ledgerBytes is how much memory they take together; an archive with 60,000
 // packages takes 2.4 MB.
 const ledgerBytes = 16 << 20
 
+// maxLatest is of how many caches it is known which their latest indexes are.
+const maxLatest = 10_000
+
 func newLedgers() ledgers {
-	return ledgers{making: &singleflight.Group{}, tables: otter.Must(&otter.Options[string, ledger]{
+	return ledgers{making: &singleflight.Group{}, latest: otter.Must(&otter.Options[string, latest]{MaximumSize: maxLatest}), tables: otter.Must(&otter.Options[string, ledger]{
 		MaximumWeight: ledgerBytes,
 		Weigher:       func(_ string, l ledger) uint32 { return uint32(len(l)*entrySize + 64) }, //nolint:gosec // bounded by maxEntries
 	})}
 }
 
+// ledgerKey is that of an index as it is now.
+func ledgerKey(n noted, d *document) string { return n.Scope + " " + string(d.Sums.BLAKE3) }
+
 // of reads an index once.
 func (l ledgers) of(ctx context.Context, c *cache, format formats.Ledger, n noted, d *document) (ledger, error) {
-	key := n.Scope + " " + string(d.Sums.BLAKE3)
+	key := ledgerKey(n, d)
 	if t, ok := l.tables.GetIfPresent(key); ok {
 		return t, nil
 	}

@@ -2,9 +2,11 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
+	"granary/formats"
 	"granary/repo/config"
 )
 
@@ -36,7 +38,7 @@ func (p *publications) remembered(store string, f *published, open opener) opene
 			}
 			return inlineOpener(b)(ctx, offset, n)
 		}
-		b, err := whole(ctx, f, open)
+		b, err := p.service.readWhole(ctx, store, f, open)
 		if err != nil {
 			return nil, err
 		}
@@ -49,19 +51,40 @@ func (p *publications) remembered(store string, f *published, open opener) opene
 	}
 }
 
-// whole reads a document that fits into memory and holds it against its digest.
-func whole(ctx context.Context, f *published, open opener) ([]byte, error) {
+// readWhole reads a document that fits into memory and holds it against its
+// digest. Wrong bytes are formats.ErrCorrupt, and are marked lost so that it is
+// made anew.
+func (s *Service) readWhole(ctx context.Context, store string, f *published, open opener) ([]byte, error) {
 	r, err := open(ctx, 0, -1)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close() //nolint:errcheck // only read
 	b := make([]byte, f.Size)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, fmt.Errorf("read document %s: %w", f.Path, err)
+	if _, err = io.ReadFull(r, b); err == nil {
+		err = intact(b, f.Sums)
+	} else if s.cutOff(ctx, store, f) {
+		err = fmt.Errorf("%w: they are cut off", formats.ErrCorrupt)
 	}
-	if err := intact(b, f.Sums); err != nil {
-		return nil, fmt.Errorf("document %s in blob %s: %w", f.Path, f.Blob, err)
+	if errors.Is(err, formats.ErrCorrupt) {
+		if err := s.Refs.MarkLost(ctx, store, f.Sums.BLAKE3, f.Blob); err != nil {
+			s.Log.ErrorContext(ctx, "mark lost content", "blob", f.Blob, "error", err)
+		}
+		s.suspect(ctx, store)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read document %s in blob %s: %w", f.Path, f.Blob, err)
 	}
 	return b, nil
+}
+
+// cutOff tells whether the blob of a document that could not be read is there
+// and shorter than it was stored.
+func (s *Service) cutOff(ctx context.Context, storeID string, f *published) bool {
+	store, err := s.Store(ctx, storeID)
+	if err != nil {
+		return false
+	}
+	info, err := store.Stat(ctx, f.Blob)
+	return err == nil && info.Size < f.Size
 }

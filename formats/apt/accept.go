@@ -16,71 +16,7 @@ import (
 	"granary/formats"
 )
 
-// What an upload that does not say gets.
-const (
-	defaultDistribution = "stable"
-	defaultComponent    = "main"
-)
-
-// Limits of a form.
-const (
-	maxCoordinate = 200 // bytes of a name
-	maxFiles      = 50
-	maxTargets    = 20 // distributions of one upload
-)
-
-// destination is where an upload is to be listed.
-type destination struct {
-	distributions []string
-	component     string
-	arch          string // what a property said; "" for nothing
-}
-
-// set takes one field or property; it tells whether it is known.
-func (d *destination) set(name, value string) bool {
-	switch strings.TrimPrefix(name, "deb.") {
-	case "distribution", "apt.asset.distribution":
-		for v := range strings.SplitSeq(value, ",") {
-			if v != "" && !slices.Contains(d.distributions, v) {
-				d.distributions = append(d.distributions, v)
-			}
-		}
-	case "component", "apt.asset.component":
-		d.component = value
-	case "architecture":
-		d.arch = value
-	default:
-		return false
-	}
-	return true
-}
-
-// properties reads "name=value;name=value".
-func (d *destination) properties(s string) {
-	for p := range strings.SplitSeq(s, ";") {
-		if name, value, ok := strings.Cut(p, "="); ok {
-			d.set(name, value)
-		}
-	}
-}
-
-func (d *destination) check() error {
-	if len(d.distributions) == 0 {
-		d.distributions = []string{defaultDistribution}
-	}
-	if len(d.distributions) > maxTargets {
-		return formats.BadRequest("an upload to more than %d distributions", maxTargets)
-	}
-	if d.component == "" {
-		d.component = defaultComponent
-	}
-	for _, s := range d.distributions {
-		if err := checkDistribution(s); err != nil {
-			return err
-		}
-	}
-	return checkComponent(d.component)
-}
+const maxFiles = 50 // of a form
 
 // Accept publishes a binary package, or a source package from a form, in its
 // distributions; makes a snapshot of a distribution; removes a package or a
@@ -109,6 +45,9 @@ func (f *Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, 
 	}
 	if err != nil {
 		return err
+	}
+	if op.Label == labelNexus && len(d.distributions) == 0 {
+		return formats.BadRequest("apt.asset.distribution is needed")
 	}
 	if err := d.check(); err != nil {
 		return err
@@ -221,11 +160,17 @@ func publish(ctx context.Context, files []uploaded, d destination, tx formats.Tx
 			return err
 		}
 	}
-	if err := announce(ctx, d, tx); err != nil {
+	// The first put decides a conflict; what lists a file comes after it.
+	for _, b := range batches {
+		for i, rec := range b.files {
+			tx.Put(rec, b.blobs[i])
+		}
+	}
+	if err := announce(ctx, d, batches, tx); err != nil {
 		return err
 	}
 	for _, b := range batches {
-		b.put(d, tx)
+		b.list(d, tx)
 	}
 	return nil
 }
@@ -236,15 +181,33 @@ func isDeb(f uploaded) bool {
 	return (err == nil || errors.Is(err, io.EOF)) && string(head[:]) == "!<arch>\n"
 }
 
-// announce makes distributions known that were not.
-func announce(ctx context.Context, d destination, tx formats.Tx) error {
-	for _, dist := range d.distributions {
-		_, err := tx.Record(ctx, dists, ":"+dist)
+// announce makes distributions known that were not, and the sections of them:
+// an index stays when its last package goes, or clients that have it would find
+// no repository.
+func announce(ctx context.Context, d destination, batches []batch, tx formats.Tx) error {
+	known := map[string]bool{}
+	once := func(scope, name string) error {
+		if known[scope+"/"+name] {
+			return nil
+		}
+		known[scope+"/"+name] = true
+		_, err := tx.Record(ctx, scope, name)
 		switch {
 		case errors.Is(err, formats.ErrNotFound):
-			tx.Put(formats.Record{Scope: dists, Name: ":" + dist, Move: true}, nil)
+			tx.Put(formats.Record{Scope: scope, Name: name, Move: true}, nil)
 		case err != nil:
-			return fmt.Errorf("look up distribution %s: %w", dist, err)
+			return fmt.Errorf("look up %s in %s: %w", name, scope, err)
+		}
+		return nil
+	}
+	for _, dist := range d.distributions {
+		if err := once(dists, ":"+dist); err != nil {
+			return err
+		}
+		for _, b := range batches {
+			if err := once(dists+"/"+dist, b.section+"/"+sectionMark); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -253,6 +216,7 @@ func announce(ctx context.Context, d destination, tx formats.Tx) error {
 // batch is what one package puts: its files, then in each distribution its
 // pointers.
 type batch struct {
+	section  string // component and architecture
 	files    []formats.Record
 	blobs    []formats.Blob
 	pointers []formats.Record // without scope
@@ -292,10 +256,8 @@ func sameFile(rec formats.Record) func(old *formats.Record) error {
 	}
 }
 
-func (b *batch) put(d destination, tx formats.Tx) {
-	for i, rec := range b.files {
-		tx.Put(rec, b.blobs[i])
-	}
+// list puts the pointers into each distribution.
+func (b *batch) list(d destination, tx formats.Tx) {
 	for _, dist := range d.distributions {
 		for i, rec := range b.pointers {
 			rec.Scope = dists + "/" + dist
@@ -318,8 +280,8 @@ func binaryPackage(f uploaded, d destination) (batch, error) {
 	if err != nil {
 		return batch{}, err
 	}
-	if d.arch != "" && d.arch != arch && arch != archAll {
-		return batch{}, badPackage("the upload says that the architecture is %.80q, the package that it is %q", d.arch, arch)
+	if len(d.archs) > 0 && !slices.Contains(d.archs, arch) && arch != archAll {
+		return batch{}, badPackage("the upload says that the architecture is one of %.200q, the package that it is %q", d.archs, arch)
 	}
 	source, err := sourceOf(pkg.control, name)
 	if err != nil {
@@ -329,10 +291,10 @@ func binaryPackage(f uploaded, d destination) (batch, error) {
 	if err != nil {
 		return batch{}, err
 	}
-	dir := poolDir(d.component, source)
+	dir := poolDir(d.component(), source)
 	file := name + "_" + withoutEpoch(version) + "_" + arch + extension(f.name)
 	stanza := describe(pkg.control, dir+"/"+file, f.Blob)
-	p := pooled{Component: d.component, Arch: arch, Package: name, Version: version, Lists: len(lists)}
+	p := pooled{Component: d.component(), Arch: arch, Package: name, Version: version, Lists: len(lists)}
 	return p.batch(formats.Record{Scope: dir, Name: file, Type: typeDeb}, f.Blob, stanza, lists)
 }
 
@@ -363,7 +325,7 @@ func (p pooled) batch(file formats.Record, b formats.Blob, stanza []byte, lists 
 		return batch{}, err
 	}
 	file.Meta = meta
-	out := batch{files: []formats.Record{file}, blobs: []formats.Blob{b}}
+	out := batch{section: p.Component + "/" + p.Arch, files: []formats.Record{file}, blobs: []formats.Blob{b}}
 	for i, l := range lists {
 		out.pointers = append(out.pointers, formats.Record{Name: p.list(i), Move: true, Meta: l})
 	}
@@ -395,7 +357,7 @@ func (*Format) Answer(w http.ResponseWriter, r *http.Request, op formats.Op, rec
 }
 
 // Component takes the form of Nexus's component upload: "apt.asset" with
-// "apt.asset.distribution" and "apt.asset.component".
+// "apt.asset.distribution", which it has to say, and "apt.asset.component".
 func (*Format) Component() formats.Op {
-	return formats.Op{Kind: formats.Write, Label: labelUpload}
+	return formats.Op{Kind: formats.Write, Label: labelNexus}
 }

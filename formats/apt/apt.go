@@ -45,6 +45,7 @@ const (
 	labelKey      = "key"
 	labelList     = "distributions"
 	labelUpload   = "upload"
+	labelNexus    = "component"
 	labelSnapshot = "snapshot"
 	labelDrop     = "drop distribution"
 )

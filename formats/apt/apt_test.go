@@ -211,8 +211,13 @@ func TestDelete(t *testing.T) {
 	if err := accept(t, s, "DELETE", "pool/main/h/hello/hello_1.0_amd64.deb", nil, ""); err != nil {
 		t.Fatal(err)
 	}
-	if got := pointers(t, s, "dists/stable"); got != "" {
+	if got := pointers(t, s, "dists/stable"); got != "main/amd64/:section" {
 		t.Errorf("stable still lists %s", got)
+	}
+	// Clients that have the index find it empty, not gone.
+	docs := render(t, s, "dists/stable", formats.Settings{})
+	if index := docs["main/binary-amd64/Packages"]; index == nil || len(index.Body) != 0 || !strings.Contains(string(docs["Release"].Body), "\nArchitectures: amd64\nComponents: main\n") {
+		t.Errorf("an empty distribution has the index %v, Release\n%s", index, docs["Release"].Body)
 	}
 	if got := pointers(t, s, "dists/testing"); !strings.Contains(got, "other") || strings.Contains(got, "hello") {
 		t.Errorf("testing lists %s", got)
@@ -374,7 +379,7 @@ func TestSource(t *testing.T) {
 		t.Errorf("with the tarball in the pool: %v", err)
 	}
 	for rec, err := range s.Records(t.Context(), "dists/stable") {
-		if err != nil || rec.Path != "pool/main/h/hello/hello_1.0-1.dsc" {
+		if err != nil || rec.Path != "pool/main/h/hello/hello_1.0-1.dsc" && !strings.HasSuffix(rec.Name, "/:section") {
 			t.Errorf("the pointer %s names %q, %v", rec.Name, rec.Path, err)
 		}
 	}
@@ -382,7 +387,7 @@ func TestSource(t *testing.T) {
 	if err := accept(t, s, "DELETE", "pool/main/h/hello/hello_1.0.orig.tar.gz", nil, ""); err != nil {
 		t.Fatal(err)
 	}
-	if got := pointers(t, s, "dists/stable"); got != "" {
+	if got := pointers(t, s, "dists/stable"); got != "main/source/:section" {
 		t.Errorf("listed without its tarball: %s", got)
 	}
 	for _, content := range []string{"other", "tarbalx"} {
@@ -415,6 +420,14 @@ func TestParse(t *testing.T) {
 	want := "main/all/data/:1.0 pool/main/d/data/data_1.0_all.deb|main/amd64/hello/:1.0 pool/main/h/hello/hello_1.0_amd64.deb"
 	if strings.Join(got, "|") != want {
 		t.Errorf("got %v", got)
+	}
+	files["dists/stable/InRelease"] = "NotAutomatic: yes\nButAutomaticUpgrades: no\n" + files["dists/stable/Release"]
+	pub := &formattest.Pub{Keys: plain{}}
+	if err := format().Render(t.Context(), "dists/stable", format().Parse(t.Context(), "dists/stable", src), pub); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(pub.Docs["Release"].Body); !strings.Contains(text, "\nNotAutomatic: yes\n") || strings.Contains(text, "ButAutomatic") {
+		t.Errorf("the Release of a merged distribution lacks what the upstream's has:\n%s", text)
 	}
 	files["dists/stable/main/binary-amd64/Packages.xz"] += "x"
 	for _, err := range format().Parse(t.Context(), "dists/stable", src) {

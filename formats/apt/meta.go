@@ -42,6 +42,25 @@ func (p pooled) name() string {
 
 func (p pooled) list(i int) string { return fmt.Sprintf("%s,%03d", p.name(), i) }
 
+// sectionMark is the last segment of what keeps a section in a distribution
+// that has no package in it.
+const sectionMark = ":section"
+
+// manualMark is what an upstream's distribution has that apt is not to upgrade
+// to by itself, such as backports: who merges it says so, too. It sorts before
+// every section.
+const manualMark = "!/:manual"
+
+// manualFields are those of Release files that say so.
+var manualFields = []string{"NotAutomatic", "ButAutomaticUpgrades"}
+
+// marked is the section that a name keeps.
+func marked(name string) (component, arch string, ok bool) {
+	section, ok := strings.CutSuffix(name, "/"+sectionMark)
+	component, arch, two := strings.Cut(section, "/")
+	return component, arch, ok && two && !strings.Contains(arch, "/")
+}
+
 // pointed takes the name of a pointer apart; list tells that it holds names of
 // files. ok is false for names of another kind.
 func pointed(name string) (component, arch, pkg string, list, ok bool) {

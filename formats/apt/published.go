@@ -22,8 +22,9 @@ func (*Format) Release(scope, name string) (pkg, version string) {
 	if scope == dists || scope == keys {
 		return "", ""
 	}
-	if dir, v, ok := strings.Cut(name, "/:"); ok && strings.HasPrefix(scope, dists+"/") {
-		return dir[strings.LastIndexByte(dir, '/')+1:], withoutEpoch(v)
+	if _, _, pkg, _, ok := pointed(name); ok && strings.HasPrefix(scope, dists+"/") {
+		version, _, _ = strings.Cut(name[strings.LastIndexByte(name, '/')+2:], ",")
+		return pkg, withoutEpoch(version)
 	}
 	words := strings.Split(name, "_")
 	switch {

@@ -25,6 +25,7 @@ func TestRelease(t *testing.T) {
 		{"dists/stable", "main/amd64/hello/:2:1.0-1", "hello", "1.0-1"},
 		{"dists/stable", "main/source/hello/:1.0-1", "hello", "1.0-1"},
 		{"dists/stable", "main/amd64", "", ""},
+		{"dists/stable", "main/amd64/:section", "", ""},
 		{"dists/stable", "", "", ""},
 		{"dists", ":stable", "", ""},
 		{":keys", "", "", ""},

@@ -58,6 +58,7 @@ func (d *distribution) releaseText(now time.Time) ([]byte, error) {
 	if set.ValidFor > 0 {
 		p = append(p, field{"Valid-Until", now.Add(set.ValidFor).Format(dateFormat)})
 	}
+	p = append(p, d.manual...)
 	p = append(p, field{"Changelogs", "no"}, field{"Acquire-By-Hash", "yes"}, field{"Architectures", strings.Join(d.archs, " ")},
 		field{"Components", strings.Join(d.components, " ")}, field{"Description", "Packages of distribution " + d.name})
 	if slices.ContainsFunc(d.archs, func(a string) bool { return a != archAll }) && slices.Contains(d.archs, archAll) {

@@ -17,7 +17,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "apt3" }
+func (*Format) Renderer() string { return "apt4" }
 
 // Render writes all documents of a distribution, or the list of distributions,
 // or what only the keys are needed for.
@@ -81,6 +81,7 @@ type distribution struct {
 	shown           map[string]bool // the pointers of it that have a stanza
 	pending         string          // its name with its section
 
+	manual            paragraph // fields of Release that keep apt from upgrading by itself
 	components, archs []string
 	paths             []string // of documents that Release lists, in order
 	files             map[string]bool
@@ -102,6 +103,17 @@ var algorithms = []digest.Algorithm{digest.MD5, digest.SHA512}
 // add writes a record into its section. Pointers to the files of a package
 // follow the one that holds its stanza.
 func (d *distribution) add(rec formats.Record) error {
+	if rec.Name == manualMark {
+		p, err := newParagraphs(bytes.NewReader(rec.Meta)).next()
+		if err != nil {
+			return fmt.Errorf("%w: fields of %s: %w", formats.ErrCorrupt, rec.Key(), err)
+		}
+		d.manual = p
+		return nil
+	}
+	if component, arch, ok := marked(rec.Name); ok {
+		return d.enter(component, arch)
+	}
 	component, arch, pkg, list, ok := pointed(rec.Name)
 	if !ok {
 		return fmt.Errorf("%w: pointer %s", formats.ErrCorrupt, rec.Key())
@@ -113,10 +125,8 @@ func (d *distribution) add(rec formats.Record) error {
 		}
 		return d.list(rec)
 	}
-	if component != d.component || arch != d.arch {
-		if err := d.begin(component, arch); err != nil {
-			return err
-		}
+	if err := d.enter(component, arch); err != nil {
+		return err
 	}
 	if at := component + "/" + arch + "/" + pkg; at != d.pkg {
 		d.pkg, d.shown = at, map[string]bool{}
@@ -157,6 +167,14 @@ func index(component, arch string) string {
 		return component + "/source/Sources"
 	}
 	return component + "/binary-" + arch + "/Packages"
+}
+
+// enter begins a section unless it is the one being written.
+func (d *distribution) enter(component, arch string) error {
+	if component == d.component && arch == d.arch {
+		return nil
+	}
+	return d.begin(component, arch)
 }
 
 // begin ends the section before and starts the next. Packages of every

@@ -43,8 +43,8 @@ func sourcePackage(ctx context.Context, f uploaded, files []uploaded, d destinat
 	if len(parts) == 0 {
 		return batch{}, badPackage("it has no Checksums-Sha256")
 	}
-	dir := poolDir(d.component, name)
-	coordinates := pooled{Component: d.component, Arch: archSource, Package: name, Version: version}
+	dir := poolDir(d.component(), name)
+	coordinates := pooled{Component: d.component(), Arch: archSource, Package: name, Version: version}
 	b, err := coordinates.batch(formats.Record{Scope: dir, Name: f.name, Type: typeText}, f.Blob, sourceStanza(p, f, dir), nil)
 	if err != nil {
 		return batch{}, err

@@ -100,6 +100,7 @@ var releaseLists = []releaseList{{"SHA256", digest.SHA256}, {"SHA512", digest.SH
 // upstreamRelease is what is needed of a Release file.
 type upstreamRelease struct {
 	byHash bool
+	manual paragraph // the fields that keep apt from upgrading to it by itself
 	list   releaseList
 	files  map[string][]byte // digest by path
 }
@@ -144,8 +145,12 @@ func parseRelease(text []byte) (*upstreamRelease, error) {
 		if line[0] != ' ' && line[0] != '\t' {
 			name, value, _ := strings.Cut(line, ":")
 			current = name
-			if name == "Acquire-By-Hash" {
-				rel.byHash = strings.EqualFold(strings.TrimSpace(value), "yes")
+			yes := strings.EqualFold(strings.TrimSpace(value), "yes")
+			switch {
+			case name == "Acquire-By-Hash":
+				rel.byHash = yes
+			case yes && slices.Contains(manualFields, name):
+				rel.manual = append(rel.manual, field{name, "yes"})
 			}
 			continue
 		}
@@ -240,6 +245,9 @@ func (f *Format) Parse(ctx context.Context, scope string, src formats.Source) it
 		rel, err := readRelease(ctx, scope, src)
 		if err != nil {
 			yield(formats.Record{}, err)
+			return
+		}
+		if len(rel.manual) > 0 && !yield(formats.Record{Scope: scope, Name: manualMark, Path: formats.Join(base(scope), inRelease), Move: true, Meta: rel.manual.append(nil)}, nil) {
 			return
 		}
 		sections := rel.sections(src.Settings())

@@ -94,6 +94,7 @@ type rpm struct {
 	source                       bool
 	more                         func(h *rpmHeader)
 	noSums                       bool
+	v6                           bool
 }
 
 func (r rpm) header() *rpmHeader {
@@ -127,15 +128,24 @@ func (r rpm) build() []byte {
 	payload := sha256.Sum256([]byte(r.payload))
 	if !r.noSums {
 		h.texts(5092, hex.EncodeToString(payload[:]))
-		h.int32s(5093, 8)
+		if !r.v6 {
+			h.int32s(5093, 8)
+		}
+	}
+	if r.v6 {
+		h.int32s(5112, uint32(len(r.payload)))
+		h.int32s(5113, uint32(len(r.payload)*3))
+		h.int32s(5114, 6)
 	}
 	main := h.bytes()
 	sig := &rpmHeader{}
 	sum := sha256.Sum256(main)
 	sig.text(273, hex.EncodeToString(sum[:]))
-	both := md5.Sum(append(bytes.Clone(main), r.payload...)) //nolint:gosec // as above
-	sig.add(1004, tBytes, 16, both[:])
-	sig.int32s(1007, uint32(len(r.payload)*3))
+	if !r.v6 {
+		both := md5.Sum(append(bytes.Clone(main), r.payload...)) //nolint:gosec // as above
+		sig.add(1004, tBytes, 16, both[:])
+		sig.int32s(1007, uint32(len(r.payload)*3))
+	}
 	lead := make([]byte, 96)
 	copy(lead, []byte{0xed, 0xab, 0xee, 0xdb, 3, 0})
 	if r.source {

@@ -71,18 +71,22 @@ type partID struct {
 	ID string `xml:"id"`
 }
 
-func compsID(name string, id string) (string, bool) {
+func compsID(name string, id string) string {
 	if name == "langpacks" || name == "blacklist" || name == "whiteout" {
-		return name, true // there is one of each
+		return name // there is one of each
 	}
-	return name + ":" + id, id != ""
+	if id == "" {
+		return ""
+	}
+	return name + ":" + id
 }
 
-func updateID(_ string, id string) (string, bool) { return id, id != "" }
+func updateID(_ string, id string) string { return id }
 
-// splitXML yields the elements below the root as they are written. Entities
-// other than XML's own are refused with everything else that is not well formed.
-func splitXML(text []byte, root string, name func(element, id string) (string, bool), yield func(string, []byte) error) error {
+// splitXML yields the elements below the root as they are written, with "" for
+// the id of one that has none. Entities other than XML's own are refused with
+// everything else that is not well formed.
+func splitXML(text []byte, root string, name func(element, id string) string, yield func(string, []byte) error) error {
 	d := xml.NewDecoder(bytes.NewReader(text))
 	inside := false
 	for {
@@ -108,10 +112,7 @@ func splitXML(text []byte, root string, name func(element, id string) (string, b
 		if err := d.DecodeElement(&x, &start); err != nil {
 			return formats.BadRequest("it is no %s document: %v", root, err)
 		}
-		id, ok := name(start.Name.Local, strings.TrimSpace(x.ID))
-		if !ok {
-			return formats.BadRequest("a <%.50s> has no id", start.Name.Local)
-		}
+		id := name(start.Name.Local, strings.TrimSpace(x.ID))
 		if err := yield(id, append(bytes.Clone(bytes.TrimSpace(text[from:d.InputOffset()])), '\n')); err != nil {
 			return err
 		}
@@ -131,10 +132,10 @@ func splitYAML(text []byte, yield func(string, []byte) error) error {
 			return formats.BadRequest("it is no modulemd: %v", err)
 		}
 		name := x.Data.Name + x.Data.Module
-		if x.Document == "" || name == "" {
-			return formats.BadRequest("a document of it has no kind or no name")
+		id := ""
+		if x.Document != "" && name != "" {
+			id = strings.Join([]string{x.Document, name, x.Data.Stream, x.Data.Version, x.Data.Context, x.Data.Arch}, ":")
 		}
-		id := strings.Join([]string{x.Document, name, x.Data.Stream, x.Data.Version, x.Data.Context, x.Data.Arch}, ":")
 		out := append([]byte("---\n"), bytes.TrimSpace(part)...)
 		if err := yield(id, append(out, "\n...\n"...)); err != nil {
 			return err
@@ -166,29 +167,44 @@ func yamlDocuments(text []byte) (out [][]byte) {
 }
 
 // parts takes a document apart into records without scope, in order of their
-// names; of two with one name the first counts.
-func (x *extra) parts(r io.Reader, c *codec) ([]formats.Record, error) {
+// names; of two with one name the first counts. A part that can't be kept is an
+// error, or left out of what an upstream has: the rest is not its fault.
+func (x *extra) parts(r io.Reader, c *codec, lenient bool) ([]formats.Record, error) {
 	text, err := io.ReadAll(formats.Limit(r, maxExtra, x.file))
 	if err != nil {
 		return nil, err
 	}
 	var out []formats.Record
 	err = x.split(text, func(id string, part []byte) error {
-		rec := formats.Record{Name: x.prefix + strings.ReplaceAll(id, "/", "%2F"), Move: true, Meta: c.enc.EncodeAll(part, nil)}
+		rec, err := x.part(id, part, c)
 		switch {
-		case len(rec.Meta) > maxPart:
-			return formats.BadRequest("%.100q has %d bytes when compressed, at most %d are possible", id, len(rec.Meta), maxPart)
+		case err != nil && lenient:
+			return nil
+		case err != nil:
+			return err
 		case len(out) == maxParts:
 			return formats.BadRequest("it has more than %d parts", maxParts)
 		}
 		out = append(out, rec)
-		return formats.CheckPath(rec.Name)
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(out, func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(out, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
+}
+
+// part is the record of one.
+func (x *extra) part(id string, text []byte, c *codec) (formats.Record, error) {
+	rec := formats.Record{Name: x.prefix + strings.ReplaceAll(id, "/", "%2F"), Move: true, Meta: c.enc.EncodeAll(text, nil)}
+	switch {
+	case id == "":
+		return rec, formats.BadRequest("a part of it has no id, or no kind: %.100q", text)
+	case len(rec.Meta) > maxPart:
+		return rec, formats.BadRequest("%.100q has %d bytes when compressed, at most %d are possible", id, len(rec.Meta), maxPart)
+	}
+	return rec, formats.CheckPath(rec.Name)
 }
 
 // listing is the Meta of a mark: the names that the last upload left, and those
@@ -236,7 +252,7 @@ func acceptExtra(ctx context.Context, op formats.Op, up *formats.Upload, tx form
 		if err := o.unpack(up.Body); err != nil {
 			return formats.BadRequest("%s can't be read: %v", op.Name, err)
 		}
-		if recs, err = x.parts(o, c); err != nil {
+		if recs, err = x.parts(o, c, false); err != nil {
 			return fmt.Errorf("%s: %w", op.Name, readable(err))
 		}
 	}

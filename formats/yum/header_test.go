@@ -94,6 +94,17 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// Packages of format 6 carry no MD5, and their digest of the payload and its
+// size elsewhere.
+func TestFormat6(t *testing.T) {
+	r := rich()
+	r.v6 = true
+	name, primary, _, _, err := yum.Read(bytes.NewReader(r.build()))
+	if err != nil || name != "thing-2.0~rc1-3.el9.x86_64" || !strings.Contains(primary, `archive="21"`) {
+		t.Errorf("%s: %v\n%s", name, err, primary)
+	}
+}
+
 func TestSourcePackage(t *testing.T) {
 	r := rpm{name: "thing", version: "1", release: "1", arch: "x86_64", source: true, payload: "x", more: func(h *rpmHeader) {
 		h.texts(1117, "thing.spec")
@@ -139,6 +150,7 @@ func TestBadPackages(t *testing.T) {
 		"cut in the header":     good[:mainAt+200],
 		"cut in the payload":    good[:len(good)-1],
 		"other payload":         at(len(good)-1, 'X'),
+		"cut in format 6":       with(func(r *rpm) { r.v6 = true })[:len(with(func(r *rpm) { r.v6 = true }))-1],
 		"longer payload":        append(bytes.Clone(good), 'x'),
 		"changed header":        at(mainAt+1200, 'X'),
 		"100 MB header":         at(mainAt+12, huge...),

@@ -3,11 +3,14 @@ package yum_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"granary/formats"
 	"granary/repo/config"
@@ -58,10 +61,10 @@ func TestBadMirror(t *testing.T) {
 	r.Create("origin", config.Hosted, "yum", nil)
 	publish(t, r, "origin", hello(1, "x"), hello(2, "x"))
 	up := r.Serve(t)
-	asked := 0
+	var asked atomic.Int32
 	bad := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if strings.HasSuffix(req.URL.Path, ".rpm") {
-			asked++
+			asked.Add(1)
 			w.Write(hello(2, "x").build()) //nolint:errcheck // the test sees what has come
 			return
 		}
@@ -74,8 +77,8 @@ func TestBadMirror(t *testing.T) {
 	defer lists.Close()
 	r.Cache("c", "yum", lists.URL+"/mirrorlist", 60)
 	r.Get("c", "repodata/primary.xml.gz")
-	if got := r.Get("c", pathOf(hello(1, ""))); !bytes.Equal(got, hello(1, "x").build()) || asked != 1 {
-		t.Errorf("%d bytes after %d answers of the bad mirror", len(got), asked)
+	if got := r.Get("c", pathOf(hello(1, ""))); !bytes.Equal(got, hello(1, "x").build()) || asked.Load() != 1 {
+		t.Errorf("%d bytes after %d answers of the bad mirror", len(got), asked.Load())
 	}
 }
 
@@ -131,4 +134,67 @@ func FuzzPromises(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A package that its upstream has replaced, as when it is signed again, is fetched
+// again when the metadata says so; while the upstream is down the old one is there.
+func TestReplacedUpstream(t *testing.T) {
+	r := newRig(t)
+	for name, text := range map[string]string{"before": "x", "after": "y"} {
+		r.Create(name, config.Hosted, "yum", nil)
+		publish(t, r, name, hello(1, text), hello(2, "same"))
+	}
+	up := r.Serve(t)
+	var state atomic.Value
+	state.Store("before")
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		at := state.Load().(string)
+		if at == "" && strings.HasSuffix(req.URL.Path, ".rpm") {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		if at == "" {
+			at = "after"
+		}
+		resp, err := http.Get(up.URL + "/" + at + req.URL.Path) //nolint:noctx // of the test
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		w.Header().Set("Content-Length", resp.Header.Get("Content-Length"))
+		w.WriteHeader(resp.StatusCode)
+		io.Copy(w, resp.Body) //nolint:errcheck // the client sees it
+	}))
+	defer upstream.Close()
+	r.Cache("c", "yum", upstream.URL, 60)
+	get := func() string {
+		t.Helper()
+		r.Get("c", "repodata/primary.xml.gz")
+		return string(r.Get("c", pathOf(hello(1, ""))))
+	}
+	before, after := string(hello(1, "x").build()), string(hello(1, "y").build())
+	for range 3 {
+		if got := get(); got != before {
+			t.Fatalf("%d bytes", len(got))
+		}
+	}
+	state.Store("")
+	r.Clock.Advance(time.Hour)
+	for range 20 {
+		if got := get(); got != before {
+			t.Fatalf("%d bytes while the upstream is down", len(got))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	state.Store("after")
+	for end := time.Now().Add(time.Minute); get() != after; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the package that was replaced is not fetched again")
+		}
+		r.Clock.Advance(time.Minute)
+	}
+	if got := r.Get("c", pathOf(hello(2, ""))); !bytes.Equal(got, hello(2, "same").build()) {
+		t.Errorf("%d bytes of the other", len(got))
+	}
 }

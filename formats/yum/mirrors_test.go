@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,6 +158,76 @@ func TestBadUpstream(t *testing.T) {
 		if !errors.Is(err, formats.ErrUpstream) && !errors.Is(err, formats.ErrNotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What a tree has beside packages comes through a cache byte by byte: metadata of
+// kinds that nobody here knows, deltas, and what installers ask for.
+func TestTree(t *testing.T) {
+	r := newRig(t)
+	presto := "<prestodelta><newpackage name=\"a\"/></prestodelta>"
+	files := map[string]string{
+		"repodata/" + sha256Of([]byte(presto)) + "-prestodelta.xml": presto,
+		"drpms/a-1-1_2-1.x86_64.drpm":                               "delta",
+		".treeinfo":                                                 "[general]\n",
+		"images/pxeboot/vmlinuz":                                    "kernel",
+		"images/boot.iso":                                           strings.Repeat("iso", 1<<20),
+		"media.1/media":                                             "SUSE\n",
+	}
+	files["repodata/repomd.xml"] = fmt.Sprintf(`<repomd><data type="prestodelta"><checksum type="sha256">%[1]s</checksum><location href="repodata/%[1]s-prestodelta.xml"/></data></repomd>`, sha256Of([]byte(presto)))
+	var mu sync.Mutex
+	asked := map[string]int{} // guarded by mu
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		name := strings.TrimPrefix(req.URL.Path, "/")
+		mu.Lock()
+		asked[name]++
+		mu.Unlock()
+		if text, ok := files[name]; ok {
+			fmt.Fprint(w, text)
+			return
+		}
+		http.NotFound(w, req)
+	}))
+	r.Cache("c", "yum", up.URL, 60)
+	for range 2 {
+		for name, want := range files {
+			if got := string(r.Get("c", name)); got != want {
+				t.Errorf("%s: %d bytes, want %d", name, len(got), len(want))
+			}
+		}
+	}
+	up.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	for name := range files {
+		if asked[name] != 1 {
+			t.Errorf("%s was asked for %d times", name, asked[name])
+		}
+	}
+}
+
+// Of comps and its like, what can't be kept is left out; the rest is merged.
+func TestOddParts(t *testing.T) {
+	files := map[string]string{}
+	var entry strings.Builder
+	for kind, text := range map[string]string{
+		"primary": `<metadata packages="0"></metadata>`,
+		"group":   "<comps><grouphierarchy><x/></grouphierarchy><group><id>g</id></group></comps>",
+		"modules": "---\na: b\n---\ndocument: modulemd\ndata: {name: m, stream: 1}\n",
+	} {
+		files["repodata/"+kind] = text
+		fmt.Fprintf(&entry, `<data type=%q><checksum type="sha256">%s</checksum><location href="repodata/%s"/></data>`, kind, sha256Of([]byte(text)), kind)
+	}
+	files["repodata/repomd.xml"] = "<repomd>" + entry.String() + "</repomd>"
+	var got []string
+	for rec, err := range format().Parse(t.Context(), "repodata", &formattest.Source{Files: files}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, rec.Name)
+	}
+	if s := strings.Join(got, " "); s != "comps/:group:g modules/:modulemd:m:1:::" {
+		t.Errorf("%q", s)
 	}
 }
 

@@ -37,7 +37,7 @@ const (
 	tagBaseNames     = 1117
 	tagDirNames      = 1118
 	tagLongSize      = 5009
-	tagPayloadSize   = 5112 // RPM 6: uncompressed
+	tagPayloadSize   = 5113 // V6 (PAYLOADSIZEALT): uncompressed
 )
 
 // depTags are those of one kind of dependency.

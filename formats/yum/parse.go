@@ -140,7 +140,7 @@ func parseExtras(ctx context.Context, scope string, list []upstreamData, src for
 		if err != nil {
 			return nil, err
 		}
-		recs, err := x.parts(o, c)
+		recs, err := x.parts(o, c, true)
 		o.Close()
 		if err != nil {
 			return nil, o.wrong(err)

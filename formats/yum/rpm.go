@@ -66,7 +66,8 @@ func (h *headers) payload() (*payload, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := map[uint64]func() hash.Hash{hashSHA256: sha256.New, hashSHA512: sha512.New}[algorithm]
+	// V6 packages do not say it: the tag is for this one.
+	made := map[uint64]func() hash.Hash{0: sha256.New, hashSHA256: sha256.New, hashSHA512: sha512.New}[algorithm]
 	if len(sums) > 0 && made != nil {
 		want, err := hex.DecodeString(sums[0])
 		if err != nil {
