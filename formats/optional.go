@@ -112,6 +112,14 @@ type Versioner interface {
 	Version(rec Record) string
 }
 
+// Announcer is implemented by formats whose records are found by way of others,
+// as those of a distribution are by its name. Promotion brings those along.
+type Announcer interface {
+	// Announces yields the keys, scope and name, of records without bytes that
+	// have to be where a record is. They need not exist. It does no I/O.
+	Announces(scope, name string) iter.Seq2[string, string]
+}
+
 // Releaser is implemented by formats whose files belong to packages with
 // versions: policies are about those, whatever files they are made of.
 type Releaser interface {

@@ -35,10 +35,12 @@ func (w *pubWriter) Date(now time.Time) (time.Time, error) {
 	for try := 0; err == nil || errors.Is(err, kv.ErrNotFound); try++ {
 		at := now.Unix()
 		if last.At >= at && last.At <= now.Add(clocksApart).Unix() {
+			w.pub.Dated, w.pub.Crowded = last.At, true
 			return time.Unix(last.At, 0).UTC(), nil
 		}
 		last.At = at
 		if err = w.claim(key, last, version); err == nil {
+			w.pub.Dated = at
 			return time.Unix(at, 0).UTC(), nil
 		}
 		if errors.Is(err, kv.ErrConflict) && try < dateTries {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"granary/formats"
 	"granary/kv"
@@ -288,37 +287,6 @@ func (h *hosted) at(ctx context.Context, path string) func(func(record.Named, er
 			}
 		}
 	}
-}
-
-// along returns the record of a file and those that go with it.
-func (h *hosted) along(ctx context.Context, path string) ([]record.Named, error) {
-	op, ok := h.repo.format.Route(formats.Req{Method: "DELETE", Path: path})
-	if !ok || op.Kind != formats.Delete {
-		return nil, nil
-	}
-	tx, err := newTx(ctx, h, nil, Precondition{})
-	if err != nil {
-		return nil, err
-	}
-	defer tx.close(ctx)
-	if err := h.repo.format.Accept(ctx, op, nil, tx); err != nil && !errors.Is(err, formats.ErrNotFound) {
-		return nil, fmt.Errorf("find what belongs to %s/%s: %w", h.repo.Name, path, err)
-	}
-	var out []record.Named
-	for _, d := range append([]formats.Op{op}, tx.deletes...) {
-		if slices.ContainsFunc(out, func(n record.Named) bool { return n.Scope == d.Scope && n.Name == d.Name }) {
-			continue
-		}
-		rec, version, err := h.service.Records.Get(ctx, h.repo.space, d.Scope, d.Name, record.Latest)
-		if errors.Is(err, formats.ErrNotFound) || errors.Is(err, formats.ErrBadRequest) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, record.Named{Scope: d.Scope, Name: d.Name, Version: version, Record: rec})
-	}
-	return out, nil
 }
 
 // tell stamps the scopes of what became visible, then counts it.

@@ -29,6 +29,11 @@ type publication struct {
 	Records  int64       `cbor:"3,keyasint,omitempty"` // how many went in
 	Files    []published `cbor:"4,keyasint,omitempty"`
 	Inputs   []byte      `cbor:"5,keyasint,omitempty"` // fingerprint of those records
+	// Dated is the date that its documents carry, in Unix seconds, 0 for none.
+	// Crowded: an earlier publication carries it too, so that times of whole
+	// seconds don't tell the two apart.
+	Dated   int64 `cbor:"6,keyasint,omitempty"`
+	Crowded bool  `cbor:"7,keyasint,omitempty"`
 
 	read   time.Time // when this node read or wrote it
 	partly bool      // lacks a member of its group; never stored
@@ -58,6 +63,18 @@ func (p *publication) file(path string) *published {
 		}
 	}
 	return nil
+}
+
+// modified is what clients are told, to the second, and ask by later: the zero
+// time where it would not tell this publication from another.
+func (p *publication) modified() time.Time {
+	switch {
+	case p.Crowded:
+		return time.Time{}
+	case p.Dated != 0:
+		return time.Unix(p.Dated, 0).UTC()
+	}
+	return time.Unix(0, p.Made).UTC()
 }
 
 // weight is the memory that a publication takes in the cache, in bytes.
@@ -345,7 +362,7 @@ func (p *publications) content(pub *publication, f *published, again func(contex
 func (p *publications) bytesOf(pub *publication, f *published) *formats.Content {
 	c := &formats.Content{
 		Record: formats.Record{
-			Name: f.Path, Type: f.Type, Size: f.Size, Sums: f.Sums, Time: time.Unix(0, pub.Made).UTC(),
+			Name: f.Path, Type: f.Type, Size: f.Size, Sums: f.Sums, Time: pub.modified(),
 		},
 		Inline: f.Inline, Expand: f.Expand, BlobID: string(f.Blob),
 	}

@@ -2,6 +2,7 @@ package apt
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
@@ -9,6 +10,8 @@ import (
 
 	"granary/formats"
 )
+
+var _ formats.Announcer = (*Format)(nil)
 
 // Limits of what pointers hold, in bytes; their records stay below 256 KiB.
 const (
@@ -59,6 +62,17 @@ func marked(name string) (component, arch string, ok bool) {
 	section, ok := strings.CutSuffix(name, "/"+sectionMark)
 	component, arch, two := strings.Cut(section, "/")
 	return component, arch, ok && two && !strings.Contains(arch, "/")
+}
+
+// Announces are the distribution that a pointer is in and its section there.
+func (*Format) Announces(scope, name string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		dist, ok := strings.CutPrefix(scope, dists+"/")
+		component, arch, _, _, pointer := pointed(name)
+		if ok && pointer && yield(dists, ":"+dist) {
+			yield(scope, component+"/"+arch+"/"+sectionMark)
+		}
+	}
 }
 
 // pointed takes the name of a pointer apart; list tells that it holds names of

@@ -56,6 +56,32 @@ func TestDateDoesNotGoBack(t *testing.T) {
 	}
 }
 
+// apt asks by the time, in whole seconds, of what it has. Of two publications of
+// one second the later one has none, so that it is sent.
+func TestPublicationsOfOneSecond(t *testing.T) {
+	r := newRig(t)
+	r.Create("origin", "hosted", "apt", nil)
+	modified := func(name string) time.Time {
+		t.Helper()
+		uploaded(t, r, name)
+		c, _, err := r.Send(t.Context(), "origin", http.MethodGet, "dists/stable/InRelease", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Time
+	}
+	if got, want := modified("first"), r.Clock.Now().Truncate(time.Second); !got.Equal(want) {
+		t.Errorf("the first is of %s, want %s", got, want)
+	}
+	if got := modified("second"); !got.IsZero() {
+		t.Errorf("the second is of %s too", got)
+	}
+	r.Clock.Advance(time.Second)
+	if got, want := modified("third"), r.Clock.Now().Truncate(time.Second); !got.Equal(want) {
+		t.Errorf("the third is of %s, want %s", got, want)
+	}
+}
+
 const (
 	releaseDoc = "dists/stable/Release"
 	signature  = "dists/stable/Release.gpg"
