@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 
 	"granary/blob"
@@ -19,15 +20,16 @@ import (
 	"granary/repo/repotest"
 )
 
-// rotten is a blob store whose blobs go bad.
+// rotten is a blob store whose blobs go bad, also while something is read in
+// the background.
 type rotten struct {
 	*blobmem.Store
-	bad map[blob.ID]bool // changed while nobody reads
+	bad sync.Map // of blob.ID
 }
 
 func (s *rotten) Open(ctx context.Context, id blob.ID, offset, n int64) (io.ReadCloser, error) {
 	r, err := s.Store.Open(ctx, id, 0, -1)
-	if err != nil || !s.bad[id] {
+	if _, bad := s.bad.Load(id); err != nil || !bad {
 		if err == nil {
 			err = r.Close()
 		}
@@ -61,7 +63,7 @@ func (s inBlobs) Traits() kv.Traits {
 // as part of a document; a cache fetches again; and an upload of the same content
 // brings them back for everybody.
 func (s Sample) goneBad(t *testing.T) {
-	blobs := &rotten{blobmem.New(blobmem.Config{Report: t.Errorf}), map[blob.ID]bool{}}
+	blobs := &rotten{Store: blobmem.New(blobmem.Config{Report: t.Errorf})}
 	r := s.rig(t, repotest.Options{
 		KV: inBlobs{mem.New(mem.Options{Misuse: func(err error) { t.Error(err) }})}, Blobs: blobs,
 	})
@@ -126,7 +128,7 @@ func quarantine(t *testing.T, r *repotest.Rig, blobs *rotten, store string) {
 			ref, err := refs.Decode(item)
 			hash, err2 := hex.DecodeString(item.Sort)
 			if err = errors.Join(err, err2); err == nil {
-				blobs.bad[ref.Blob] = true
+				blobs.bad.Store(ref.Blob, true)
 				err = r.Refs.MarkLost(t.Context(), store, hash, ref.Blob)
 			}
 			if err != nil {
