@@ -30,15 +30,8 @@ func (c *aptClient) from(a *archive, n *node.Node, repository, suite string) {
 // updates by differences from one generation to the next.
 func TestAptForeign(t *testing.T) {
 	c := newApt(t)
-	if _, err := exec.LookPath("dpkg-scanpackages"); err != nil {
-		need(t, "dpkg-scanpackages")
-	}
 	a, n := newArchive(t), node.Start(t, node.Options{})
-	keys, err := json.Marshal(a.public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	aptRepository(n, "mirror", "cache", fmt.Sprintf(`,"upstream_url":%q,"upstream_keys":%s`, a.URL, keys))
+	a.mirror(n)
 	const main, packages = "dists/stable/main/", "dists/stable/main/binary-amd64/Packages"
 	var debs []string
 	for i := range 12 {
@@ -118,15 +111,8 @@ func difference(t *testing.T, from, to []byte) []byte {
 // lie in one directory.
 func TestAptFlat(t *testing.T) {
 	c := newApt(t)
-	if _, err := exec.LookPath("dpkg-scanpackages"); err != nil {
-		need(t, "dpkg-scanpackages")
-	}
 	a, n := newArchive(t), node.Start(t, node.Options{})
-	keys, err := json.Marshal(a.public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	aptRepository(n, "mirror", "cache", fmt.Sprintf(`,"upstream_url":%q,"upstream_keys":%s`, a.URL, keys))
+	a.mirror(n)
 	// dpkg-scanpackages names files from where it is called, and here that is the
 	// directory itself.
 	index := a.add("cuda/x86", debPackage(t, "flat", "1.0", "all"), debPackage(t, "other", "1.0", "amd64"))
@@ -151,9 +137,6 @@ func TestAptFlat(t *testing.T) {
 // dated into the future does not come through a cache that knows the keys, and
 // comes through one that is told to pass it on: then apt judges.
 func TestAptUpstreamSignatures(t *testing.T) {
-	if _, err := exec.LookPath("dpkg-scanpackages"); err != nil {
-		need(t, "dpkg-scanpackages")
-	}
 	a, stranger, n := newArchive(t), newArchive(t), node.Start(t, node.Options{})
 	index := a.add("pool", debPackage(t, "hello", "1.0", "amd64"))
 	a.write("dists/stable/main/binary-amd64/Packages", index)
@@ -195,9 +178,6 @@ func TestAptUpstreamSignatures(t *testing.T) {
 // either, although its Release is another.
 func TestAptNotAutomatic(t *testing.T) {
 	c := newApt(t)
-	if _, err := exec.LookPath("dpkg-scanpackages"); err != nil {
-		need(t, "dpkg-scanpackages")
-	}
 	a, n := newArchive(t), node.Start(t, node.Options{})
 	a.write("dists/stable/main/binary-amd64/Packages", a.add("pool", debPackage(t, "hello", "2.0", "amd64")))
 	a.publish("dists/stable", time.Now().Add(-time.Hour), "NotAutomatic: yes\nButAutomaticUpgrades: yes\n")

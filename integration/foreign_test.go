@@ -5,11 +5,13 @@ import (
 	"compress/gzip"
 	"crypto/md5" //nolint:gosec // a field of Release files
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +21,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+
+	"granary/integration/node"
 )
 
 // archive is a signed archive of Debian packages that is not granary's.
@@ -34,6 +38,9 @@ type archive struct {
 
 func newArchive(t *testing.T) *archive {
 	t.Helper()
+	if _, err := exec.LookPath("dpkg-scanpackages"); err != nil {
+		need(t, "dpkg-scanpackages")
+	}
 	key, err := openpgp.NewEntity("Archive", "", "archive@example.com", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +55,16 @@ func newArchive(t *testing.T) *archive {
 	}))
 	t.Cleanup(a.Close)
 	return a
+}
+
+// mirror makes a cache of it, called "mirror", that knows its key.
+func (a *archive) mirror(n *node.Node) {
+	a.t.Helper()
+	key, err := json.Marshal(a.public())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	aptRepository(n, "mirror", "cache", fmt.Sprintf(`,"upstream_url":%q,"upstream_keys":%s`, a.URL, key))
 }
 
 // asked tells whether a path was asked for.

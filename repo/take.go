@@ -121,13 +121,17 @@ func (c *cache) take(ctx context.Context, f *fill, op formats.Op, promised diges
 	return content, err
 }
 
-// describe returns the Meta of a copy, nil where its name tells what it is.
+// describe returns the Meta of a copy, nil where its name tells what it is. What
+// can't be read is kept from clients where a policy has to know what it is.
 func (c *cache) describe(op formats.Op, b formats.Blob) ([]byte, error) {
 	d, ok := c.repo.format.(formats.Describer)
 	if !ok {
 		return nil, nil
 	}
 	meta, err := d.Describe(op, b)
+	if err != nil && !c.judges() {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s of the upstream of %s: %w", formats.ErrUpstream, op.Upstream(), c.repo.Name, err)
 	}

@@ -1,7 +1,10 @@
 package yum_test
 
 import (
+	"bytes"
 	"errors"
+	"net/http"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -104,8 +107,8 @@ func TestPoliciesOfOddNames(t *testing.T) {
 	r.Create("origin", config.Hosted, "yum", nil)
 	now := r.Clock.Now()
 	bad, young := built(2, now, 30), built(3, now, 0)
-	for path, p := range map[string]rpm{"P/hello.rpm": built(1, now, 30), "P/fine-1-1.x86_64.rpm": bad} {
-		r.Put("origin", path, p.build())
+	for at, p := range map[string]rpm{"P/hello.rpm": built(1, now, 30), "P/fine-1-1.x86_64.rpm": bad} {
+		r.Put("origin", at, p.build())
 	}
 	up := r.Serve(t)
 	r.Clock.Advance(10 * 24 * time.Hour)
@@ -153,4 +156,31 @@ func TestPoliciesOfOddNames(t *testing.T) {
 	if _, _, err := r.Send(t.Context(), "warm", "DELETE", "P/hello.rpm", nil); err != nil {
 		t.Errorf("delete a copy: %v", err)
 	}
+}
+
+// A package that an upstream lists and that is odd in what it says of itself is
+// passed on, but not where a policy would have to know what it is.
+func TestUnreadablePackages(t *testing.T) {
+	r := newRig(t)
+	r.Create("origin", config.Hosted, "yum", nil)
+	odd := built(1, r.Clock.Now(), 30)
+	odd.name = "two words"
+	up := r.Serve(t)
+	up.Misbehave(func(w http.ResponseWriter, req *http.Request) bool {
+		if path.Ext(req.URL.Path) != ".rpm" {
+			return false
+		}
+		w.Write(odd.build()) //nolint:errcheck // the test sees what has come
+		return true
+	})
+	for _, name := range []string{"free", "ruled"} {
+		r.Cache(name, "yum", up.URL+"/origin", 60)
+	}
+	if _, err := r.Registry.UpdateRepository(t.Context(), "ruled", func(c *config.Repository) error { c.BlockPatterns = []string{"^bad@"}; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Get("free", "P/odd-1-1.x86_64.rpm"); !bytes.Equal(got, odd.build()) {
+		t.Errorf("%d bytes", len(got))
+	}
+	r.Refused(formats.ErrUpstream, "ruled", "GET", "P/odd-1-1.x86_64.rpm", nil)
 }
