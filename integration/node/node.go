@@ -9,17 +9,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"granary/integration/port"
 )
+
+// patience is how long a node may take to serve and to stop: far longer than it
+// does, on a machine that is busy with other tests.
+const patience = 2 * time.Minute
 
 // Password is that of the user admin on every node.
 const Password = "correct-horse-battery"
@@ -100,10 +106,10 @@ func Start(t testing.TB, o Options) *Node {
 	if o.Data == "" {
 		o.Data = t.TempDir()
 	}
-	port, secure := freePort(t), freePort(t)
+	plain, secure := freePort(t), freePort(t)
 	cert, key := certificate(t)
 	n := &Node{
-		URL: "http://127.0.0.1:" + port, TLS: "https://127.0.0.1:" + secure, CA: cert, Data: o.Data, t: t, opts: o, port: port,
+		URL: "http://127.0.0.1:" + plain, TLS: "https://127.0.0.1:" + secure, CA: cert, Data: o.Data, t: t, opts: o, port: plain,
 		tls: []string{"GRANARY_HTTPS_LISTEN=127.0.0.1:" + secure, "GRANARY_HTTPS_CERT=" + cert, "GRANARY_HTTPS_KEY=" + key},
 	}
 	n.start()
@@ -137,16 +143,11 @@ func tail(s string) string { return s[max(0, len(s)-4000):] }
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := port.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // its port is all that is wanted
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return strconv.Itoa(p)
 }
 
 func (n *Node) start() {
@@ -164,7 +165,7 @@ func (n *Node) start() {
 	n.done = done
 	cmd := n.cmd
 	go func() { cmd.Wait(); close(done) }() //nolint:errcheck // the way it ends is judged by the test
-	for time.Since(began) < 30*time.Second {
+	for time.Since(began) < patience {
 		if n.healthy() {
 			n.Took = time.Since(began)
 			return
@@ -207,7 +208,7 @@ func (n *Node) Stop() {
 	}
 	select {
 	case <-n.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		n.t.Fatalf("granary does not stop:\n%s", n.out)
 	}
 }
