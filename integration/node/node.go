@@ -91,17 +91,40 @@ type Node struct {
 	Data string
 	Took time.Duration // from start to the first 200
 
-	t    testing.TB
-	opts Options
-	port string
-	tls  []string
-	cmd  *exec.Cmd
-	out  *output
-	done chan struct{}
+	t     testing.TB
+	opts  Options
+	port  string
+	tls   []string
+	cmd   *exec.Cmd
+	began time.Time
+	out   *output
+	done  chan struct{}
 }
 
 // Start runs a node and waits until it serves.
 func Start(t testing.TB, o Options) *Node {
+	t.Helper()
+	return StartAll(t, o)[0]
+}
+
+// StartAll runs nodes that all start at the same moment, and waits until they serve.
+func StartAll(t testing.TB, each ...Options) []*Node {
+	t.Helper()
+	Binary(t) // is there before the first starts
+	var nodes []*Node
+	for _, o := range each {
+		nodes = append(nodes, newNode(t, o))
+	}
+	for _, n := range nodes {
+		n.spawn()
+	}
+	for _, n := range nodes {
+		n.await()
+	}
+	return nodes
+}
+
+func newNode(t testing.TB, o Options) *Node {
 	t.Helper()
 	if o.Data == "" {
 		o.Data = t.TempDir()
@@ -112,8 +135,10 @@ func Start(t testing.TB, o Options) *Node {
 		URL: "http://127.0.0.1:" + plain, TLS: "https://127.0.0.1:" + secure, CA: cert, Data: o.Data, t: t, opts: o, port: plain,
 		tls: []string{"GRANARY_HTTPS_LISTEN=127.0.0.1:" + secure, "GRANARY_HTTPS_CERT=" + cert, "GRANARY_HTTPS_KEY=" + key},
 	}
-	n.start()
 	t.Cleanup(func() {
+		if n.done == nil {
+			return // it was never started
+		}
 		by := "the test"
 		if n.ended() {
 			by = n.cmd.ProcessState.String()
@@ -152,12 +177,19 @@ func freePort(t testing.TB) string {
 
 func (n *Node) start() {
 	n.t.Helper()
+	n.spawn()
+	n.await()
+}
+
+// spawn starts the process.
+func (n *Node) spawn() {
+	n.t.Helper()
 	n.out = &output{}
 	n.cmd = exec.Command(Binary(n.t), append([]string{"serve", "--listen", "127.0.0.1:" + n.port, "--data", n.Data}, n.opts.Args...)...)
 	n.cmd.Env = append(append(append(os.Environ(), "GRANARY_ADMIN_PASSWORD="+Password), n.tls...), n.opts.Env...)
 	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
 	n.cmd.SysProcAttr = attributes()
-	began := time.Now()
+	n.began = time.Now()
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -165,13 +197,18 @@ func (n *Node) start() {
 	n.done = done
 	cmd := n.cmd
 	go func() { cmd.Wait(); close(done) }() //nolint:errcheck // the way it ends is judged by the test
-	for time.Since(began) < patience {
+}
+
+// await waits until the server serves.
+func (n *Node) await() {
+	n.t.Helper()
+	for time.Since(n.began) < patience {
 		if n.healthy() {
-			n.Took = time.Since(began)
+			n.Took = time.Since(n.began)
 			return
 		}
 		select {
-		case <-done:
+		case <-n.done:
 			n.t.Fatalf("granary ended before it served:\n%s", n.out)
 		case <-time.After(5 * time.Millisecond):
 		}

@@ -93,9 +93,29 @@ func TestUnknownThenRefused(t *testing.T) {
 	}
 }
 
+// TestRefusalCutOff: a refusal whose reason got lost wrote nothing, so that the
+// answer to the repetition is that to the write.
+func TestRefusalCutOff(t *testing.T) {
+	for name, write := range map[string]func(*dynamo.Store) error{
+		"PutIf":    func(s *dynamo.Store) error { return s.PutIf(t.Context(), item, "old") },
+		"DeleteIf": func(s *dynamo.Store) error { return s.DeleteIf(t.Context(), key, "old") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := serve(t, dynamo.Config{}, cutOff, conflicting(nil))
+			if err := write(s); !errors.Is(err, kv.ErrConflict) {
+				t.Errorf("%v, want a conflict", err)
+			}
+			c.wantSame(2)
+			if got := s.Stats(); got.Unsettled != 0 || got.Retries != 1 {
+				t.Errorf("%+v, want one repetition and nothing to settle", got)
+			}
+		})
+	}
+}
+
 func TestTimeoutIsAnUnknownOutcome(t *testing.T) {
 	again := make(chan struct{})
-	s, c := serve(t, dynamo.Config{ReadTimeout: 2 * time.Second},
+	s, c := serve(t, dynamo.Config{ConnectTimeout: 500 * time.Millisecond, ReadTimeout: 1500 * time.Millisecond},
 		func(http.ResponseWriter, string) { <-again }, // silent until the client has lost patience
 		func(w http.ResponseWriter, body string) { close(again); ok(w, body) })
 	if err := s.PutIf(t.Context(), item, ""); err != nil {
