@@ -451,7 +451,7 @@ func TestEmptyDirectoriesGo(t *testing.T) {
 // flush writes counters.
 func (r *rig) flush() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), time.Minute)
 	defer cancel()
 	if err := r.Records.Close(ctx); err != nil {
 		r.t.Fatal(err)
