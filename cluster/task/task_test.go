@@ -12,13 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"granary/cluster/task"
+	"granary/integration/leak"
 	"granary/kv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Verify(m) }
 
 func TestNodesShareATask(t *testing.T) {
 	inBubble(t, func(w *world) {
