@@ -46,7 +46,7 @@ func (n *node) newInstruments() *instruments {
 func (n *node) register(m *telemetry.Metrics) error {
 	usages := telemetry.NewUsages(n.usages, func(err error) { n.log.Warn("count artifacts for metrics", "error", err) }, wallClock)
 	i := n.instruments
-	for _, c := range []prometheus.Collector{i.kv, i.blobs, i.repositories, i.background, i.collections, i.tasks, usages} {
+	for _, c := range []prometheus.Collector{i.kv, i.blobs, i.repositories, i.background, i.collections, i.tasks, n.out.exports, usages} {
 		if err := m.Registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}

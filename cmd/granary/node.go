@@ -32,6 +32,7 @@ import (
 type node struct {
 	config   *Config
 	log      *slog.Logger
+	out      *outlook
 	opened   database // the key-value store itself
 	kv       database // with its meter
 	formats  []formats.Format
@@ -57,8 +58,8 @@ type node struct {
 }
 
 // startNode opens the stores, joins the cluster and prepares a first start.
-func startNode(ctx context.Context, c *Config, log *slog.Logger) (*node, error) {
-	n := &node{config: c, log: log, parts: s3.NewMemory(c.PartMemory), stop: func() {}}
+func startNode(ctx context.Context, c *Config, out *outlook) (*node, error) {
+	n := &node{config: c, log: out.log, out: out, parts: s3.NewMemory(c.PartMemory), stop: func() {}}
 	err := n.open(ctx)
 	if err == nil {
 		err = n.prepare(ctx)
@@ -106,7 +107,7 @@ func (n *node) open(ctx context.Context) (err error) {
 	}
 	n.member, err = cluster.Join(ctx, cluster.Config{
 		KV: n.kv, Version: version, Embedded: embedded, Now: wallClock, Log: n.log,
-		Beat: n.config.Cluster.Beat, Dead: n.config.Cluster.Dead,
+		Beat: n.config.Cluster.Beat, Dead: n.config.Cluster.Dead, NewID: n.out.nodeIDs(),
 		Load: func(ctx context.Context) error {
 			defer n.feed.Poke()
 			return errors.Join(n.registry.Load(ctx), n.auth.Load(ctx))

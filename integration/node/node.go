@@ -130,7 +130,7 @@ func newNode(t testing.TB, o Options) *Node {
 		o.Data = t.TempDir()
 	}
 	plain, secure := freePort(t), freePort(t)
-	cert, key := certificate(t)
+	cert, key := Certificate(t)
 	n := &Node{
 		URL: "http://127.0.0.1:" + plain, TLS: "https://127.0.0.1:" + secure, CA: cert, Data: o.Data, t: t, opts: o, port: plain,
 		tls: []string{"GRANARY_HTTPS_LISTEN=127.0.0.1:" + secure, "GRANARY_HTTPS_CERT=" + cert, "GRANARY_HTTPS_KEY=" + key},
