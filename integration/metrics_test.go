@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"granary/integration/node"
+	"granary/telemetry/otlptest"
 )
 
 // listed is a line of testdata/metrics.txt.
@@ -132,7 +133,7 @@ func (s *seen) until(t *testing.T, n *node.Node, before map[string]*dto.MetricFa
 func TestMetrics(t *testing.T) {
 	clock := filepath.Join(t.TempDir(), "clock")
 	setClock(t, clock, 0)
-	n := node.Start(t, node.Options{Env: []string{"TEST_CLOCK_FILE=" + clock}})
+	n := node.Start(t, node.Options{Env: []string{"TEST_CLOCK_FILE=" + clock, "GRANARY_TELEMETRY_OTLP_ENDPOINT=http://" + otlptest.Start(t).Address}})
 	n.Want(200, "PUT", "/api/v1/settings", strings.NewReader(`{"gc_min_interval_secs":0,"gc_grace_secs":0}`), "Content-Type", "application/json")
 	before := scrape(t, n)
 	s := &seen{most: map[string]float64{}}

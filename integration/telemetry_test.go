@@ -77,6 +77,19 @@ func TestTelemetry(t *testing.T) {
 	if r := root.Resource; r["service.name"] != "artifacts" || r["deployment.environment.name"] != "test" || r["service.version"] == "" {
 		t.Errorf("resource %v", r)
 	}
+	// What the stores did for it lies below it.
+	ops := map[string]int{}
+	for _, s := range sink.Spans() {
+		if s.TraceID == root.TraceID && s.SpanID != root.SpanID {
+			ops[s.Name]++
+			if s.Parent != root.SpanID || s.Start < root.Start || s.Attributes["granary.result"] == "" {
+				t.Errorf("span %+v is not below %+v", s, root)
+			}
+		}
+	}
+	if ops["kv.put_if"] == 0 || ops["blob.write"] == 0 {
+		t.Errorf("the upload's spans are %v", ops)
+	}
 	var cluster struct {
 		Nodes []struct{ ID string }
 	}
@@ -88,6 +101,14 @@ func TestTelemetry(t *testing.T) {
 	}
 
 	n.Want(http.StatusOK, http.MethodGet, path, nil)
+	download := sent(t, sink, "the download", at("GET", path))[0]
+	below := func(name string) func(otlptest.Span) bool {
+		return func(s otlptest.Span) bool {
+			return s.Name == name && s.Parent == download.SpanID && s.TraceID == download.TraceID
+		}
+	}
+	sent(t, sink, "the record's read", below("kv.get"))
+	sent(t, sink, "the content's read", below("blob.read"))
 	n.Want(http.StatusBadRequest, http.MethodGet, "/repository/files/%ff", nil) // not UTF-8
 	n.Stop()
 	if n.ExitCode() != 0 {

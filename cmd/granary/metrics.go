@@ -17,6 +17,7 @@ import (
 	kvmeter "granary/kv/meter"
 	"granary/repo/config"
 	"granary/telemetry"
+	"granary/telemetry/spans"
 )
 
 // instruments are what the parts of a node are counted with.
@@ -60,16 +61,33 @@ type metered struct {
 	io.Closer
 }
 
-// meter counts what is done with a key-value store.
-func (i *instruments) meter(s database) database { return metered{kvmeter.New(s, i.kv), s} }
+// meter counts what is done with a key-value store, and shows it in traces.
+func (i *instruments) meter(s database, traces *spans.Tracer) database {
+	var o kvmeter.Observer = i.kv
+	if traces != nil {
+		o = struct {
+			kvmeter.Observer
+			*spans.Operations
+		}{o, spans.NewOperations(traces, "kv", kvmeter.Ops, kvmeter.Results)}
+	}
+	return metered{kvmeter.New(s, o), s}
+}
 
-// openStore opens a blob store and counts what is done with it.
+// openStore opens a blob store, counts what is done with it, and shows that in
+// traces.
 func (n *node) openStore(ctx context.Context, s *config.Store) (blob.Store, error) {
 	bs, err := openStore(ctx, s, n.parts)
 	if err != nil {
 		return nil, err
 	}
-	return blobmeter.New(bs, n.instruments.blobs), nil
+	var o blobmeter.Observer = n.instruments.blobs
+	if n.out.traces != nil {
+		o = struct {
+			blobmeter.Observer
+			*spans.Operations
+		}{o, spans.NewOperations(n.out.traces, "blob", blobmeter.Ops, blobmeter.Results)}
+	}
+	return blobmeter.New(bs, o), nil
 }
 
 const (

@@ -83,7 +83,7 @@ func (n *node) open(ctx context.Context) (err error) {
 	if n.opened, err = openKV(ctx, n.config, n.log, n.instruments.kv.Compacted); err != nil {
 		return err
 	}
-	n.kv = n.instruments.meter(n.opened)
+	n.kv = n.instruments.meter(n.opened, n.out.traces)
 	n.feed = events.New(events.Config{
 		Every:  func() time.Duration { return time.Duration(n.registry.Settings().StateScanInterval) * time.Millisecond },
 		Failed: func(err error) { n.log.Warn("look for changes to tell", "error", err) }, Now: wallClock,

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -208,5 +209,71 @@ func TestCostOfNoTrace(t *testing.T) {
 		if n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
+	}
+}
+
+var results = []string{"success", "not_found", "conflict", "throttled"}
+
+func TestOperations(t *testing.T) {
+	tracer, r := recorder(spans.Config{Ratio: 1})
+	ops := spans.NewOperations(tracer, "kv", []string{"get", "put_if"}, results)
+	in, root := tracer.Request(request())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(in.Context()))
+	defer cancel()
+	for op, result := range []int{1, 3} {
+		ops.Trace(ctx, op)(result)
+	}
+	if ops.Trace(t.Context(), 0) != nil {
+		t.Error("a call for nothing that is traced has a span")
+	}
+	root.Answered("/", &telemetry.Request{Status: 200})
+	got := r.Ended()
+	if len(got) != 3 {
+		t.Fatalf("%d spans", len(got))
+	}
+	for i, want := range []struct {
+		name, result string
+		status       codes.Code
+	}{{"kv.get", "not_found", codes.Unset}, {"kv.put_if", "throttled", codes.Error}} {
+		s := got[i]
+		if s.Name() != want.name || attributes(s)["granary.result"] != want.result || s.Status().Code != want.status || s.SpanKind() != trace.SpanKindClient ||
+			s.Parent().SpanID() != root.SpanContext().SpanID() || s.SpanContext().TraceID() != root.SpanContext().TraceID() {
+			t.Errorf("span %+v, want %+v", s, want)
+		}
+	}
+}
+
+// A request that asks the stores for ever has no spans for ever.
+func TestSpansBelowAreBounded(t *testing.T) {
+	tracer, r := recorder(spans.Config{Ratio: 1})
+	ops := spans.NewOperations(tracer, "kv", []string{"get"}, results)
+	in, root := tracer.Request(request())
+	const n = 5000
+	for range n {
+		if end := ops.Trace(in.Context(), 0); end != nil {
+			end(0)
+		}
+	}
+	root.Answered("/", &telemetry.Request{Status: 200})
+	got := r.Ended()
+	if len(got) != spans.Most+1 {
+		t.Errorf("%d spans, want %d and the root", len(got), spans.Most)
+	}
+	if left := attributes(got[len(got)-1])["granary.spans_left_out"]; left != strconv.Itoa(n-spans.Most) {
+		t.Errorf("%q are said to be left out of %d", left, n)
+	}
+}
+
+// A call that isn't traced costs no allocation.
+func TestCostOfCalls(t *testing.T) {
+	tracer, _ := recorder(spans.Config{})
+	ops := spans.NewOperations(tracer, "kv", []string{"get"}, results)
+	ctx := t.Context()
+	if n := testing.AllocsPerRun(100, func() {
+		if ops.Trace(ctx, 0) != nil {
+			t.Error("traced")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
