@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,8 +41,8 @@ func at(method, path string) func(otlptest.Span) bool {
 
 // requestLine is a line of the request log.
 type requestLine struct {
-	Msg, Path, Method string
-	TraceID           string `json:"trace_id"`
+	Msg, Path, Method, Direction string
+	TraceID                      string `json:"trace_id"`
 }
 
 func requestLines(t *testing.T, output string) (out []requestLine) {
@@ -186,5 +187,34 @@ func TestTelemetryWithoutCollector(t *testing.T) {
 				t.Errorf("the request log is not on standard error:\n%s", n.Output())
 			}
 		})
+	}
+}
+
+// TestTraceThroughACache: one trace leads from the client of a cache through
+// its upstream, and both logs name it.
+func TestTraceThroughACache(t *testing.T) {
+	sink := otlptest.Start(t)
+	options := node.Options{Env: []string{"GRANARY_TELEMETRY_OTLP_ENDPOINT=http://" + sink.Address}}
+	origin, cache := node.Start(t, options), node.Start(t, options)
+	origin.Create(`{"name":"files","repo_type":"hosted","format":"raw"}`)
+	origin.Want(http.StatusCreated, http.MethodPut, "/repository/files/x", strings.NewReader("hello"))
+	cache.Create(fmt.Sprintf(`{"name":"mirror","repo_type":"cache","format":"raw","upstream_url":%q,"upstream_auth":{"username":"admin","password":%q}}`,
+		origin.URL+"/repository/files", node.Password))
+	cache.Want(http.StatusOK, http.MethodGet, "/repository/mirror/x", nil)
+
+	asked := sent(t, sink, "the request to the cache", at("GET", "/repository/mirror/x"))[0]
+	call := sent(t, sink, "the request to the upstream", func(s otlptest.Span) bool { return s.Name == "upstream.get" && s.TraceID == asked.TraceID })[0]
+	if call.Parent != asked.SpanID || call.Attributes["url.full"] != origin.URL+"/repository/files/x" || call.Attributes["http.response.status_code"] != "200" {
+		t.Errorf("the upstream's span %+v is not below %+v", call, asked)
+	}
+	answered := sent(t, sink, "the upstream's own", func(s otlptest.Span) bool { return at("GET", "/repository/files/x")(s) && s.Parent == call.SpanID })[0]
+	if answered.TraceID != asked.TraceID || answered.Resource["service.instance.id"] == asked.Resource["service.instance.id"] {
+		t.Errorf("the upstream's own span %+v does not belong to %+v", answered, asked)
+	}
+	cache.Stop()
+	if !slices.ContainsFunc(requestLines(t, cache.Output()), func(l requestLine) bool {
+		return l.Direction == "upstream" && l.TraceID == asked.TraceID && l.Path == origin.URL+"/repository/files/x"
+	}) {
+		t.Error("the request log has no line of the upstream's answer")
 	}
 }

@@ -95,8 +95,17 @@ const (
 	usageAtOnce = 8
 )
 
-// taskMetrics counts tasks.
-type taskMetrics struct{ *telemetry.Tasks }
+// taskMetrics counts tasks, and shows them in traces.
+type taskMetrics struct {
+	*telemetry.Tasks
+	traces *spans.Tracer
+}
+
+var _ task.Tracer = taskMetrics{}
+
+func (m taskMetrics) Trace(ctx context.Context, kind string) (context.Context, func(outcome string)) {
+	return m.traces.Task(ctx, kind)
+}
 
 func (m taskMetrics) Over(kind string, status task.Status, took time.Duration) {
 	m.Tasks.Over(kind, string(status), took)

@@ -18,6 +18,7 @@ import (
 	"granary/formats"
 	"granary/formats/all"
 	"granary/gc"
+	"granary/httpapi"
 	"granary/httpapi/origin"
 	"granary/kv"
 	"granary/repo"
@@ -134,7 +135,8 @@ func (n *node) openUpstream() error {
 	if err != nil {
 		return err
 	}
-	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version})
+	shown := &httpapi.Outgoing{Traces: n.out.traces, RequestLog: n.out.requests, Settings: n.registry.Settings}
+	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version, Sends: shown.Sends})
 	return nil
 }
 

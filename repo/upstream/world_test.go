@@ -260,8 +260,15 @@ func TestGet(t *testing.T) {
 	})
 	var seen []Exchange
 	c := w.client(Config{
-		Decorate: func(_ context.Context, h http.Header) { h.Set("Traceparent", "x") },
-		Observe:  func(_ context.Context, e Exchange) { seen = append(seen, e) },
+		Sends: func(_ context.Context, before Exchange, h http.Header) func(Exchange) {
+			h.Set("Traceparent", "x")
+			return func(e Exchange) {
+				if e.Elapsed <= 0 || before.URL != e.URL || before.Method != e.Method || before.Host != e.Host {
+					t.Errorf("told of %+v before and of %+v after", before, e)
+				}
+				seen = append(seen, e)
+			}
+		},
 	})
 	base := "http://user:secret@a.test/base/"
 	mustGet(t, c, Request{Base: base}, "base")

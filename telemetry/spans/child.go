@@ -12,7 +12,7 @@ import (
 // has enough.
 func (t *Tracer) child(ctx context.Context, name string, kind trace.SpanKind) (context.Context, trace.Span) {
 	root, ok := trace.SpanFromContext(ctx).(*Root)
-	if !ok || root.below.Add(1) > most {
+	if !ok || root.below.Add(1) > root.most {
 		return ctx, nil
 	}
 	return t.tracer.Start(ctx, name, trace.WithSpanKind(kind))

@@ -2,6 +2,7 @@ package spans_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -275,5 +276,91 @@ func TestCostOfCalls(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// An upstream is told of the span that asks it, and of what the caller said to
+// those who come after.
+func TestUpstream(t *testing.T) {
+	tracer, r := recorder(spans.Config{Ratio: 1})
+	in := request(sampled)
+	in.Header.Set("Tracestate", "vendor=x")
+	in, root := tracer.Request(in)
+	for _, end := range []struct {
+		status int
+		err    error
+	}{{200, nil}, {404, nil}, {502, nil}, {0, errors.New("connect to 192.0.2.7: refused")}} {
+		h := http.Header{}
+		tracer.Upstream(in.Context(), "GET", "a.example.com:443", "https://a.example.com/x", h)(end.status, end.err)
+		s := r.Ended()[len(r.Ended())-1]
+		if want := "00-" + callersTrace + "-" + s.SpanContext().SpanID().String() + "-01"; h.Get("Traceparent") != want || h.Get("Tracestate") != "vendor=x" {
+			t.Errorf("upstream was sent %v, want %q", h, want)
+		}
+		attrs := attributes(s)
+		failed := end.err != nil || end.status >= 500
+		if s.Name() != "upstream.get" || s.SpanKind() != trace.SpanKindClient || s.Parent().SpanID() != root.SpanContext().SpanID() ||
+			attrs["server.address"] != "a.example.com:443" || attrs["url.full"] != "https://a.example.com/x" || (s.Status().Code == codes.Error) != failed {
+			t.Errorf("%+v: span %+v, %v", end, s, attrs)
+		}
+		if got := attrs["http.response.status_code"]; end.status != 0 && got != strconv.Itoa(end.status) || end.status == 0 && got != "" {
+			t.Errorf("%+v: status %q", end, got)
+		}
+	}
+	for name, tracer := range map[string]*spans.Tracer{"off": nil, "on": tracer} {
+		h := http.Header{}
+		if tracer.Upstream(t.Context(), "GET", "a.example.com", "https://a.example.com/x", h) != nil || len(h) != 0 {
+			t.Errorf("%s: a request for nothing that is traced: %v", name, h)
+		}
+	}
+}
+
+func TestPassOn(t *testing.T) {
+	for traceparent, want := range map[string]string{
+		sampled: sampled, unsampled: unsampled, "": "", "nonsense\r\nX: y": "", "00-" + strings.Repeat("0", 32) + "-" + callersSpan + "-01": "",
+	} {
+		from, h := http.Header{"Tracestate": {"vendor=x"}, "Authorization": {"secret"}}, http.Header{}
+		if traceparent != "" {
+			from.Set("Traceparent", traceparent)
+		}
+		spans.PassOn(from, h)
+		state, most := "vendor=x", 2
+		if want == "" {
+			state, most = "", 0
+		}
+		if h.Get("Traceparent") != want || h.Get("Tracestate") != state || len(h) != most {
+			t.Errorf("%q is passed on as %v", traceparent, h)
+		}
+	}
+}
+
+func TestTask(t *testing.T) {
+	tracer, r := recorder(spans.Config{Ratio: 1, PerSecond: 2, Now: func() time.Time { return time.Unix(1e9, 0) }})
+	ops := spans.NewOperations(tracer, "kv", []string{"get"}, results)
+	for _, outcome := range []string{"done", "failed"} {
+		ctx, ended := tracer.Task(t.Context(), "blob_gc")
+		for range 300 {
+			if end := ops.Trace(ctx, 0); end != nil {
+				end(0)
+			}
+		}
+		ended(outcome)
+	}
+	if _, ended := tracer.Task(t.Context(), "blob_gc"); ended != nil {
+		t.Error("the limit does not hold for tasks")
+	}
+	got := r.Ended()
+	if len(got) != 202 {
+		t.Fatalf("%d spans, want two tasks and 100 below each", len(got))
+	}
+	for i, want := range map[int]string{100: "done", 201: "failed"} {
+		s := got[i]
+		if attrs := attributes(s); s.Name() != "task blob_gc" || attrs["granary.result"] != want || attrs["granary.spans_left_out"] != "200" ||
+			s.Parent().SpanID().IsValid() || got[i-1].Parent().SpanID() != s.SpanContext().SpanID() || (s.Status().Code == codes.Error) != (want == "failed") {
+			t.Errorf("span %+v, %v", s, attrs)
+		}
+	}
+	ctx, ended := (*spans.Tracer)(nil).Task(t.Context(), "blob_gc")
+	if ctx != t.Context() || ended != nil {
+		t.Error("a task is traced without a tracer")
 	}
 }

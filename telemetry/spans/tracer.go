@@ -45,15 +45,19 @@ func New(c Config) *Tracer {
 // w3c reads and writes traceparent and tracestate.
 var w3c propagation.TraceContext
 
-// most is how many spans one root may have below it. What comes after is left
-// out, and its number told at the root.
-const most = 1000
+// How many spans a root may have below it. What comes after is left out, and
+// its number told at the root.
+const (
+	most       = 1000
+	mostOfTask = 100 // tasks ask the stores without end
+)
 
 // Root is the span of a request or a task. It is the parent of whatever is
 // begun with the context that came with it. A nil one does nothing.
 type Root struct {
 	trace.Span
-	below atomic.Int64
+	most  int64
+	below atomic.Int64 // of them, and of those left out
 }
 
 // Request begins the span of a request, which the returned request's context
@@ -76,13 +80,34 @@ func (t *Tracer) Request(r *http.Request) (*http.Request, *Root) {
 	if !caller.IsValid() {
 		caller = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id})
 	}
-	ctx, root := t.begin(trace.ContextWithRemoteSpanContext(r.Context(), caller), telemetry.Method(r.Method), trace.SpanKindServer)
+	ctx, root := t.begin(trace.ContextWithRemoteSpanContext(r.Context(), caller), telemetry.Method(r.Method), trace.SpanKindServer, most)
 	return r.WithContext(ctx), root
 }
 
-func (t *Tracer) begin(ctx context.Context, name string, kind trace.SpanKind) (context.Context, *Root) {
+// Task begins the span of a task's work at one of its shards. The function that
+// it returns ends it; it is nil if the work isn't traced. kind is one of few.
+func (t *Tracer) Task(ctx context.Context, kind string) (_ context.Context, ended func(outcome string)) {
+	if t == nil {
+		return ctx, nil
+	}
+	id := newTraceID()
+	if !t.sampler.take(id, trace.SpanContext{}) {
+		return ctx, nil
+	}
+	ctx, root := t.begin(trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id})),
+		"task "+kind, trace.SpanKindInternal, mostOfTask)
+	return ctx, func(outcome string) {
+		root.SetAttributes(attribute.String("granary.result", outcome))
+		if outcome == "failed" {
+			root.SetStatus(codes.Error, "")
+		}
+		root.end()
+	}
+}
+
+func (t *Tracer) begin(ctx context.Context, name string, kind trace.SpanKind, most int64) (context.Context, *Root) {
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind))
-	root := &Root{Span: span}
+	root := &Root{Span: span, most: most}
 	return trace.ContextWithSpan(ctx, root), root
 }
 
@@ -121,8 +146,8 @@ func (r *Root) Answered(route string, q *telemetry.Request) {
 }
 
 func (r *Root) end() {
-	if n := r.below.Load(); n > most {
-		r.SetAttributes(attribute.Int64("granary.spans_left_out", n-most))
+	if n := r.below.Load(); n > r.most {
+		r.SetAttributes(attribute.Int64("granary.spans_left_out", n-r.most))
 	}
 	r.End()
 }
