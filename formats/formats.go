@@ -167,6 +167,11 @@ type Record struct {
 	Move    bool   // made to be overwritten (tag, pointer); the conflict policy does not judge a Put that says so
 	Force   bool   // the publisher asks to replace other bytes: no conflict policy but deny refuses a Put that says so
 	Meta    []byte // the format's own bytes; the core never looks inside
+	// Points is, in a Put, the key of the record of the same upload that this
+	// one is nothing without, such as the manifest that a tag names; "" for
+	// none. A removal that says [Tx.Retire] of that one takes either both or
+	// neither. Such a Put is never left out because the same is there already.
+	Points string
 }
 
 // Key returns Scope/Name.
@@ -215,6 +220,10 @@ type Tx interface {
 	Record(ctx context.Context, scope, name string) (Record, error)
 	// Records yields what the scope holds now, read consistently.
 	Records(ctx context.Context, scope string) iter.Seq2[Record, error]
+	// Retire is Record for one that is about to be deleted with others that point
+	// at it ([Record.Points]), which are looked for after this call and deleted
+	// before it. Accept may then be called again, since an upload came between.
+	Retire(ctx context.Context, scope, name string) (Record, error)
 	// Settings returns what the repository that is written to is set to.
 	Settings() Settings
 }

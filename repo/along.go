@@ -22,6 +22,7 @@ func (h *hosted) along(ctx context.Context, path string) ([]record.Named, error)
 		return nil, err
 	}
 	defer tx.close(ctx)
+	tx.looks = true
 	if err := h.repo.format.Accept(ctx, op, nil, tx); err != nil && !errors.Is(err, formats.ErrNotFound) {
 		return nil, fmt.Errorf("find what belongs to %s/%s: %w", h.repo.Name, path, err)
 	}

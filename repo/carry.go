@@ -24,6 +24,7 @@ type carried struct {
 // it uses the reference to them, into another one they are copied. Bytes that
 // are lost are left to be healed by the next upload of that content.
 func (s *Service) carry(ctx context.Context, rec record.Record, storeID string) (carried, error) {
+	rec.Leaving = 0 // which it was where it comes from
 	if rec.Blob == "" {
 		return carried{rec: rec}, nil
 	}

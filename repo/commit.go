@@ -1,6 +1,8 @@
 package repo
 
 import (
+	"slices"
+
 	"granary/formats"
 	"granary/repo/config"
 )
@@ -15,6 +17,16 @@ type Commit struct {
 	Put []formats.Record
 	// Deleted are the full names of records that were there.
 	Deleted []string
+}
+
+// put adds a record in the place of the same one as it was stored before.
+func (c *Commit) put(rec formats.Record) {
+	i := slices.IndexFunc(c.Put, func(r formats.Record) bool { return r.Scope == rec.Scope && r.Name == rec.Name })
+	if i >= 0 {
+		c.Put[i] = rec
+		return
+	}
+	c.Put = append(c.Put, rec)
 }
 
 // tell is called once per commit, whatever wrote it.

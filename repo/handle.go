@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"granary/formats"
+	"granary/kv"
 	"granary/repo/config"
 )
 
@@ -176,7 +177,18 @@ func (h *Handle) Delete(ctx context.Context, op formats.Op, pre Precondition) er
 	return nil
 }
 
+// deleteFrom begins again where an upload writes again what is to be removed.
 func (h *Handle) deleteFrom(ctx context.Context, b *hosted, op formats.Op, pre Precondition) (bool, error) {
+	for range maxAgain {
+		found, err := h.tryDelete(ctx, b, op, pre)
+		if !errors.Is(err, errNewer) {
+			return found, err
+		}
+	}
+	return false, fmt.Errorf("%w: %s/%s is uploaded again and again", kv.ErrConflict, b.repo.Name, op.Key())
+}
+
+func (h *Handle) tryDelete(ctx context.Context, b *hosted, op formats.Op, pre Precondition) (bool, error) {
 	tx, err := newTx(ctx, b, nil, pre)
 	if err != nil {
 		return false, err

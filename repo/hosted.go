@@ -94,12 +94,23 @@ func (h *hosted) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[
 // all are the records with those that are not shown.
 func (h *hosted) all(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
 	return func(yield func(formats.Record, error) bool) {
-		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, h.when(), record.From(from)) {
-			if err != nil {
-				yield(formats.Record{}, fmt.Errorf("read the records of %s/%s: %w", h.repo.Name, scope, err))
+		for n, err := range h.named(ctx, scope, from) {
+			if !yield(n.Record.Public(n.Scope, n.Name), err) || err != nil {
 				return
 			}
-			if !yield(n.Record.Public(n.Scope, n.Name), nil) {
+		}
+	}
+}
+
+// named are all of them as they are stored.
+func (h *hosted) named(ctx context.Context, scope, from string) iter.Seq2[record.Named, error] {
+	return func(yield func(record.Named, error) bool) {
+		for n, err := range h.service.Records.Scope(ctx, h.repo.space, scope, h.when(), record.From(from)) {
+			if err != nil {
+				yield(record.Named{}, fmt.Errorf("read the records of %s/%s: %w", h.repo.Name, scope, err))
+				return
+			}
+			if !yield(n, nil) {
 				return
 			}
 		}

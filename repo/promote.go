@@ -205,7 +205,7 @@ func (m *promoting) one(ctx context.Context, n record.Named, to *repository) (Co
 		m.more, m.longer = m.more+more, m.longer+longer
 	}
 	out, err := s.Records.Put(ctx, sp, n.Scope, n.Name, c.rec, func(old *record.Record) (record.Verdict, error) {
-		verdict, err := t.conflict(to.Name+"/"+where, c.rec.Move, c.rec, old)
+		verdict, err := t.conflict(to.Name+"/"+where, put{rec: formats.Record{Move: c.rec.Move}}, c.rec, old)
 		if err != nil || verdict != record.Replace {
 			return verdict, err
 		}

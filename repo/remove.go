@@ -56,14 +56,19 @@ func (s *Service) RemoveRecord(ctx context.Context, c *config.Repository, n reco
 	case err != nil:
 		return false, fmt.Errorf("remove %s/%s: %w", c.Name, formats.Join(n.Scope, n.Name), err)
 	}
-	return true, s.removeAlong(ctx, b, n, before)
+	needed, err := s.removeAlong(ctx, b, n, before)
+	if err != nil || !needed {
+		return true, err
+	}
+	return false, s.RestoreRecord(ctx, c, n)
 }
 
-// removeAlong asks the format what a removal of the record takes along.
-func (s *Service) removeAlong(ctx context.Context, b *hosted, n record.Named, before time.Time) error {
+// removeAlong asks the format what a removal of the record takes along. needed:
+// something that was written since points at it.
+func (s *Service) removeAlong(ctx context.Context, b *hosted, n record.Named, before time.Time) (needed bool, err error) {
 	tx, err := newTx(ctx, b, nil, Precondition{})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer tx.close(ctx)
 	tx.gone = &n
@@ -75,7 +80,7 @@ func (s *Service) removeAlong(ctx context.Context, b *hosted, n record.Named, be
 	op, ok := b.repo.format.Route(formats.Req{Method: http.MethodDelete, Path: path})
 	if ok && op.Kind == formats.Delete {
 		if err := b.repo.format.Accept(ctx, op, nil, tx); err != nil && !errors.Is(err, formats.ErrNotFound) {
-			return fmt.Errorf("remove what belongs to %s/%s: %w", b.repo.Name, path, err)
+			return false, fmt.Errorf("remove what belongs to %s/%s: %w", b.repo.Name, path, err)
 		}
 	}
 	for _, d := range tx.deletes {
@@ -83,14 +88,17 @@ func (s *Service) removeAlong(ctx context.Context, b *hosted, n record.Named, be
 			if now.Since > before.UnixNano() {
 				return errNewer
 			}
-			return nil
+			return tx.retired.check(d, now)
 		})
-		if err != nil && !errors.Is(err, errNewer) && !errors.Is(err, formats.ErrNotFound) {
-			return fmt.Errorf("remove %s/%s: %w", b.repo.Name, d.Key(), err)
+		switch {
+		case errors.Is(err, errNewer):
+			needed = needed || tx.retired != nil
+		case err != nil && !errors.Is(err, formats.ErrNotFound):
+			return needed, fmt.Errorf("remove %s/%s: %w", b.repo.Name, d.Key(), err)
 		}
 	}
 	tx.deletes = append(tx.deletes, formats.Op{Scope: n.Scope})
-	return tx.stamp(ctx)
+	return needed, tx.stamp(ctx)
 }
 
 // RestoreRecord puts a record that was removed within the hour back, unless

@@ -34,6 +34,8 @@ type tx struct {
 	adopted  []put // published before puts
 	deletes  []formats.Op
 	gone     *record.Named // just removed: it says what goes along with it; nil for none
+	retired  *retired      // about to be removed; nil for none
+	looks    bool          // nothing is to be removed
 	done     Commit        // so far
 	began    time.Time
 }
@@ -105,11 +107,23 @@ func (t *tx) Record(ctx context.Context, scope, name string) (formats.Record, er
 	if err != nil {
 		return formats.Record{}, err
 	}
+	t.saw(scope, name, rec)
 	return rec.Public(scope, name), nil
 }
 
 func (t *tx) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
-	return t.hosted.all(ctx, scope, "")
+	return func(yield func(formats.Record, error) bool) {
+		for n, err := range t.named(ctx, scope, "") {
+			if err != nil {
+				yield(formats.Record{}, err)
+				return
+			}
+			t.saw(n.Scope, n.Name, n.Record)
+			if !yield(n.Record.Public(n.Scope, n.Name), nil) {
+				return
+			}
+		}
+	}
 }
 
 func (t *tx) Settings() formats.Settings { return t.repo.settings() }
@@ -179,6 +193,9 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 		}
 		out = append(out, rec.Public(p.rec.Scope, p.rec.Name))
 	}
+	if err := t.whole(ctx); err != nil {
+		return nil, err
+	}
 	for _, d := range t.deletes {
 		if _, err := t.remove(ctx, d); err != nil {
 			return nil, err
@@ -207,6 +224,9 @@ func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
 	if err := t.checkPrecondition(ctx); err != nil {
 		return false, err
 	}
+	if err := t.stays(ctx); err != nil {
+		return false, err
+	}
 	found := false
 	for _, d := range t.deletes {
 		ok, err := t.remove(ctx, d)
@@ -214,6 +234,9 @@ func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		found = found || ok
+	}
+	if !found && t.retired != nil {
+		return false, errNewer // all of it was written again meanwhile
 	}
 	return found, t.finish(ctx)
 }
@@ -236,7 +259,7 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 				return record.Refuse, err
 			}
 		}
-		return t.conflict(where, t.moves(p), rec, old)
+		return t.conflict(where, p, rec, old)
 	})
 	if err != nil {
 		return rec, fmt.Errorf("%s/%s: %w", t.repo.Name, where, err)
@@ -256,7 +279,7 @@ func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, err
 		t.service.Observer.Ingested(t.repo.Format, string(t.repo.Type), out.Same || known, rec.Size)
 	}
 	if !out.Same {
-		t.done.Put = append(t.done.Put, out.Record.Public(p.rec.Scope, p.rec.Name))
+		t.done.put(out.Record.Public(p.rec.Scope, p.rec.Name))
 	}
 	return out.Record, nil
 }
@@ -303,15 +326,15 @@ func (t *tx) prepare(ctx context.Context, p put) (record.Record, *refs.Held, err
 }
 
 // conflict decides what becomes of a record that is already there.
-func (t *tx) conflict(where string, move bool, rec record.Record, old *record.Record) (record.Verdict, error) {
+func (t *tx) conflict(where string, p put, rec record.Record, old *record.Record) (record.Verdict, error) {
 	if old == nil {
 		return record.Replace, nil
 	}
 	same := bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) && old.Size == rec.Size
-	unchanged := same && old.Type == rec.Type && bytes.Equal(old.Meta, rec.Meta)
+	unchanged := same && old.Type == rec.Type && bytes.Equal(old.Meta, rec.Meta) && p.rec.Points == "" && old.Leaving == 0
 	policy := t.repo.Conflicts()
 	switch {
-	case move || policy == config.Allow:
+	case t.moves(p) || policy == config.Allow:
 		if unchanged {
 			return record.Same, nil
 		}
@@ -328,9 +351,15 @@ func (t *tx) conflict(where string, move bool, rec record.Record, old *record.Re
 // errSame is ErrExists where it is the same content that exists.
 var errSame = fmt.Errorf("%w, or rather the same", formats.ErrExists)
 
+// remove deletes a record. One that is not what was read before is left.
 func (t *tx) remove(ctx context.Context, op formats.Op) (bool, error) {
-	_, err := t.service.Records.Delete(ctx, t.repo.space, op.Scope, op.Name, t.pre.checkDelete)
-	if errors.Is(err, formats.ErrNotFound) {
+	_, err := t.service.Records.Delete(ctx, t.repo.space, op.Scope, op.Name, func(now record.Record) error {
+		if err := t.retired.check(op, now); err != nil {
+			return err
+		}
+		return t.pre.checkDelete(now)
+	})
+	if errors.Is(err, formats.ErrNotFound) || errors.Is(err, errNewer) {
 		return false, nil
 	}
 	if err != nil {

@@ -181,7 +181,7 @@ func putManifest(image string, op formats.Op, mediaType string, m *manifest, b f
 		tx.Put(p, nil)
 	}
 	if !op.Fixed {
-		tx.Put(formats.Record{Scope: op.Scope, Name: op.Name, Type: mediaType, Move: true}, b)
+		tx.Put(formats.Record{Scope: op.Scope, Name: op.Name, Type: mediaType, Move: true, Points: rec.Key()}, b)
 	}
 	return nil
 }
@@ -189,10 +189,9 @@ func putManifest(image string, op formats.Op, mediaType string, m *manifest, b f
 // removeManifest takes its tags along, and its place among the referrers of
 // its subject.
 func removeManifest(ctx context.Context, op formats.Op, tx formats.Tx) error {
-	rec, err := tx.Record(ctx, op.Scope, op.Name)
+	rec, err := tx.Retire(ctx, op.Scope, op.Name)
 	if errors.Is(err, formats.ErrNotFound) {
-		tx.Delete(op.Scope, op.Name) // which is not found either
-		return nil
+		return nil // a push may write it in a moment
 	}
 	if err != nil {
 		return err
@@ -207,7 +206,13 @@ func removeManifest(ctx context.Context, op formats.Op, tx formats.Tx) error {
 		}
 	}
 	if subject := subjectOf(rec); subject != "" {
-		tx.Delete(formats.Join(image, referrers)+"/"+subject, ":"+op.Name)
+		list := formats.Join(image, referrers) + "/" + subject
+		switch p, err := tx.Record(ctx, list, ":"+op.Name); {
+		case err == nil:
+			tx.Delete(p.Scope, p.Name)
+		case !errors.Is(err, formats.ErrNotFound):
+			return err
+		}
 	}
 	tx.Delete(op.Scope, op.Name)
 	return nil

@@ -22,6 +22,7 @@ const maxDescriptor = 32 << 10
 func pointer(image string, m *manifest, d descriptor) (formats.Record, error) {
 	rec := formats.Record{
 		Scope: formats.Join(image, referrers) + "/" + m.Subject.Digest, Name: ":" + d.Digest, Type: d.MediaType, Move: true,
+		Points: formats.Join(formats.Join(image, manifests), d.Digest),
 	}
 	meta, err := json.Marshal(d.describe(m))
 	if len(meta) <= maxDescriptor {

@@ -101,6 +101,11 @@ func (t *Tx) Record(_ context.Context, scope, name string) (formats.Record, erro
 	return t.store.record(scope, name)
 }
 
+// Retire is Record.
+func (t *Tx) Retire(ctx context.Context, scope, name string) (formats.Record, error) {
+	return t.Record(ctx, scope, name)
+}
+
 // Records yields the published records of a scope.
 func (t *Tx) Records(ctx context.Context, scope string) iter.Seq2[formats.Record, error] {
 	return t.store.Records(ctx, scope)

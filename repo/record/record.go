@@ -45,6 +45,11 @@ type Record struct {
 	// Commit, if set, keeps the record from being seen before the commit of
 	// that id exists ([Store.Commit]); till then what it replaced is.
 	Commit string `cbor:"17,keyasint,omitempty"`
+
+	// Leaving is not zero while a removal is under way that takes along what
+	// points at the record: a mark by which that knows whether the record was
+	// written since. See [Store.Retire].
+	Leaving uint64 `cbor:"18,keyasint,omitempty"`
 }
 
 // Origin is what a cache remembers of the upstream's answer.
