@@ -338,6 +338,7 @@ func TestTwin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the beat after the first load is over
 		// What a resumed copy of the process does with its copy of the state.
 		id := a.ID()
 		item, err := w.store.Get(t.Context(), kv.Node(id))

@@ -112,6 +112,7 @@ func (h *Handle) Write(ctx context.Context, op formats.Op, up *formats.Upload, p
 		return nil, err
 	}
 	defer tx.close(ctx)
+	tx.op = op
 	if h.repo.Type == config.Proxy {
 		tx.group = h.view
 	}
@@ -194,6 +195,7 @@ func (h *Handle) tryDelete(ctx context.Context, b *hosted, op formats.Op, pre Pr
 		return false, err
 	}
 	defer tx.close(ctx)
+	tx.op = op
 	if err := h.Format.Accept(ctx, op, nil, tx); err != nil {
 		return false, err
 	}

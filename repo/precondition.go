@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"granary/formats"
@@ -18,12 +19,11 @@ func (t *tx) checkPrecondition(ctx context.Context) error {
 		return nil
 	}
 	var scope, name string
-	switch {
-	case len(t.puts) > 0:
-		scope, name = t.puts[0].rec.Scope, t.puts[0].rec.Name
-	case len(t.deletes) > 0:
-		scope, name = t.deletes[0].Scope, t.deletes[0].Name
-	default:
+	if i := t.judged(); i >= 0 {
+		scope, name = t.puts[i].rec.Scope, t.puts[i].rec.Name
+	} else if i := t.judgedDelete(); i >= 0 {
+		scope, name = t.deletes[i].Scope, t.deletes[i].Name
+	} else {
 		return nil
 	}
 	old, _, err := t.service.Records.Get(ctx, t.repo.space, scope, name, record.Latest)
@@ -37,6 +37,28 @@ func (t *tx) checkPrecondition(ctx context.Context) error {
 		return fmt.Errorf("%s/%s: %w", t.repo.Name, formats.Join(scope, name), err)
 	}
 	return t.pre.check(&old)
+}
+
+// judged is the index of the put that the request's conditions are about, -1 for
+// none: the record that the request names, or, of a form or another that names
+// none, the first file; whatever a format writes before it.
+func (t *tx) judged() int {
+	i := slices.IndexFunc(t.puts, func(p put) bool { return t.op.Name != "" && p.rec.Key() == t.op.Key() })
+	if i < 0 {
+		i = slices.IndexFunc(t.puts, func(p put) bool { return p.blob != nil || p.kept != nil })
+	}
+	if i < 0 && len(t.puts) > 0 {
+		i = 0
+	}
+	return i
+}
+
+// judgedDelete is the same of a request that only removes.
+func (t *tx) judgedDelete() int {
+	if len(t.puts) > 0 || len(t.deletes) == 0 {
+		return -1
+	}
+	return max(0, slices.IndexFunc(t.deletes, func(d formats.Op) bool { return d.Key() == t.op.Key() }))
 }
 
 // check follows RFC 9110 §13.1: old is nil where there is no record.
@@ -53,8 +75,6 @@ func (p Precondition) check(old *record.Record) error {
 	}
 	return nil
 }
-
-func (p Precondition) checkDelete(old record.Record) error { return p.check(&old) }
 
 // tagListed tells whether a list of entity tags holds tag; weak comparison
 // ignores W/.

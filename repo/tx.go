@@ -25,6 +25,7 @@ type tx struct {
 	*hosted
 	store    blob.Store
 	up       *formats.Upload
+	op       formats.Op // of the request, if it is one of a client
 	max      int64
 	pre      Precondition
 	blobs    []*upload
@@ -181,8 +182,9 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 		}
 	}
 	out := make([]formats.Record, 0, len(t.puts))
+	judged := t.judged()
 	for i, p := range t.puts {
-		rec, err := t.publish(ctx, p, i == 0)
+		rec, err := t.publish(ctx, p, i == judged)
 		if errors.Is(err, errSame) {
 			// It may be this client's own upload, of which a crash took the
 			// stamp.
@@ -197,7 +199,7 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 		return nil, err
 	}
 	for _, d := range t.deletes {
-		if _, err := t.remove(ctx, d); err != nil {
+		if _, err := t.remove(ctx, d, false); err != nil {
 			return nil, err
 		}
 	}
@@ -227,9 +229,9 @@ func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
 	if err := t.stays(ctx); err != nil {
 		return false, err
 	}
-	found := false
-	for _, d := range t.deletes {
-		ok, err := t.remove(ctx, d)
+	found, judged := false, t.judgedDelete()
+	for i, d := range t.deletes {
+		ok, err := t.remove(ctx, d, i == judged)
 		if err != nil {
 			return false, err
 		}
@@ -241,15 +243,16 @@ func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
 	return found, t.finish(ctx)
 }
 
-// publish stores one record and what it needs, after the conflict policy.
-func (t *tx) publish(ctx context.Context, p put, first bool) (record.Record, error) {
+// publish stores one record and what it needs, after the conflict policy. judged:
+// the conditions of the request are about it.
+func (t *tx) publish(ctx context.Context, p put, judged bool) (record.Record, error) {
 	rec, held, err := t.prepare(ctx, p)
 	if err != nil {
 		return rec, err
 	}
 	where := formats.Join(p.rec.Scope, p.rec.Name)
 	out, err := t.service.Records.Put(ctx, t.repo.space, p.rec.Scope, p.rec.Name, rec, func(old *record.Record) (record.Verdict, error) {
-		if first {
+		if judged {
 			if err := t.pre.check(old); err != nil {
 				return record.Refuse, err
 			}
@@ -351,13 +354,17 @@ func (t *tx) conflict(where string, p put, rec record.Record, old *record.Record
 // errSame is ErrExists where it is the same content that exists.
 var errSame = fmt.Errorf("%w, or rather the same", formats.ErrExists)
 
-// remove deletes a record. One that is not what was read before is left.
-func (t *tx) remove(ctx context.Context, op formats.Op) (bool, error) {
+// remove deletes a record. One that is not what was read before is left. judged:
+// the conditions of the request are about it.
+func (t *tx) remove(ctx context.Context, op formats.Op, judged bool) (bool, error) {
 	_, err := t.service.Records.Delete(ctx, t.repo.space, op.Scope, op.Name, func(now record.Record) error {
 		if err := t.retired.check(op, now); err != nil {
 			return err
 		}
-		return t.pre.checkDelete(now)
+		if judged {
+			return t.pre.check(&now)
+		}
+		return nil
 	})
 	if errors.Is(err, formats.ErrNotFound) || errors.Is(err, errNewer) {
 		return false, nil

@@ -235,13 +235,14 @@ func (r *Rig) Send(ctx context.Context, repository, method, target string, body 
 	if !ok {
 		return nil, nil, formats.ErrNotFound
 	}
+	pre := repo.Precondition{IfMatch: hdr.Get("If-Match"), IfNoneMatch: hdr.Get("If-None-Match")}
 	switch op.Kind {
 	case formats.Write:
 		up := &formats.Upload{Header: hdr, Query: u.Query(), Body: bytes.NewReader(body), Size: int64(len(body)), Repository: repository}
-		_, err := h.Write(ctx, op, up, repo.Precondition{})
+		_, err := h.Write(ctx, op, up, pre)
 		return nil, nil, err
 	case formats.Delete:
-		return nil, nil, h.Delete(ctx, op, repo.Precondition{})
+		return nil, nil, h.Delete(ctx, op, pre)
 	case formats.Call:
 		req := httptest.NewRequest(method, "/"+target, nil).WithContext(ctx)
 		w := httptest.NewRecorder()
