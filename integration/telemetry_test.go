@@ -180,7 +180,7 @@ func TestTelemetryWithoutCollector(t *testing.T) {
 			}
 			began := time.Now()
 			n.Stop()
-			if took := time.Since(began); took > 20*time.Second || n.ExitCode() != 0 {
+			if took := time.Since(began); took > 25*time.Second || n.ExitCode() != 0 {
 				t.Errorf("stopped after %v with %d", took, n.ExitCode())
 			}
 			if len(requestLines(t, n.Output())) < 21 {
