@@ -68,16 +68,19 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	if c.NewID == nil {
-		c.NewID = func() string {
-			var b [16]byte
-			rand.Read(b[:]) //nolint:errcheck // never fails
-			return hex.EncodeToString(b[:])
-		}
+		c.NewID = NewID
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+// NewID returns a random id for a node.
+func NewID() string {
+	var b [16]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return hex.EncodeToString(b[:])
 }
 
 // Node is this process's membership. It is used concurrently.

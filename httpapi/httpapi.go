@@ -32,6 +32,7 @@ import (
 	"granary/repo"
 	"granary/repo/config"
 	"granary/telemetry"
+	"granary/telemetry/spans"
 )
 
 // Authenticator tells who sent a request; [auth.Service] is one.
@@ -79,6 +80,8 @@ type Config struct {
 	// MetricsElsewhere: /metrics has a listener of its own and is not answered
 	// here.
 	MetricsElsewhere bool
+	// Traces makes spans of requests. Optional.
+	Traces *spans.Tracer
 	// Log is for errors. Optional.
 	Log *slog.Logger
 	// RequestLog gets a line for each request while settings.access_log is on.

@@ -16,6 +16,7 @@ import (
 	"granary/httpapi/registry"
 	"granary/httpapi/requestpath"
 	"granary/telemetry"
+	"granary/telemetry/spans"
 )
 
 // unmatchedRoute stands for all paths that no route has, in labels.
@@ -24,10 +25,16 @@ const unmatchedRoute = "unmatched"
 // ServeHTTP is what every request passes, in and out.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := s.Now()
+	var root *spans.Root
+	if !isProbe(r.URL.Path) {
+		r, root = s.Traces.Request(r)
+	}
 	x, r := exchange.Begin(w, r, s.Stall, s.Origin.Base)
 	x.ID = requestID(r.Header)
 	x.Client = s.Origin.Client(r)
-	x.TraceID = traceID(r.Header)
+	if x.TraceID = root.TraceID(); x.TraceID == "" {
+		x.TraceID = traceID(r.Header)
+	}
 	setHeaders(w.Header(), r.URL.Path, x.ID)
 	c, plain := r.Context().Value(connKey{}).(*conn)
 	if plain {
@@ -39,7 +46,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.Metrics != nil {
 		s.Metrics.Begin()
 	}
-	defer s.end(x, r, started)
+	defer s.end(x, r, started, root)
 	s.serve(x, r)
 }
 
@@ -168,8 +175,8 @@ func (s *server) recovered(x *exchange.Exchange, r *http.Request) {
 	fault.Fault{Status: http.StatusInternalServerError, Code: fault.Internal, Message: "internal error; request " + x.ID}.WriteJSON(x, r)
 }
 
-// end counts and logs the request.
-func (s *server) end(x *exchange.Exchange, r *http.Request, started time.Time) {
+// end counts and logs the request, and ends its span.
+func (s *server) end(x *exchange.Exchange, r *http.Request, started time.Time, root *spans.Root) {
 	took := s.Now().Sub(started)
 	status := x.Status()
 	switch {
@@ -186,15 +193,20 @@ func (s *server) end(x *exchange.Exchange, r *http.Request, started time.Time) {
 		s.Metrics.End(r.Method, route, status, took)
 	}
 	s.record(x, r, started, status)
-	if s.RequestLog == nil || !s.Settings().AccessLog {
+	logged := s.RequestLog != nil && s.Settings().AccessLog
+	if !logged && root == nil {
 		return
 	}
-	// The context may have ended with the client.
-	telemetry.LogRequest(context.WithoutCancel(r.Context()), s.RequestLog, &telemetry.Request{
+	line := &telemetry.Request{
 		ID: x.ID, Username: x.Identity.Name, IP: x.Client, Method: r.Method, Path: r.URL.Path, Status: status,
 		Action: x.Action, Elapsed: took, BytesRecv: x.Received(), BytesSent: x.Sent(),
 		Direction: telemetry.Downstream, TraceID: x.TraceID,
-	})
+	}
+	if logged {
+		// The context may have ended with the client.
+		telemetry.LogRequest(context.WithoutCancel(r.Context()), s.RequestLog, line)
+	}
+	root.Answered(route, line)
 }
 
 // isProbe tells the paths that orchestrators ask; they say themselves whether

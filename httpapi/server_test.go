@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -87,8 +89,11 @@ func TestSendfileReachesTheSocket(t *testing.T) {
 		}
 	}
 	get()
-	if n := files.Load(); n < int64(len(want))-4096 {
-		t.Errorf("%d of %d bytes went from file to socket", n, len(want))
+	// They are counted a moment after the client has them.
+	for end := time.Now().Add(time.Minute); files.Load() < int64(len(want))-4096; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d bytes went from file to socket", files.Load(), len(want))
+		}
 	}
 	// The same through our own connection type.
 	address, _ := serve(t, ServerConfig{Handler: r.handler})
@@ -197,22 +202,6 @@ func TestHTTP2(t *testing.T) {
 func TestStalledBodyIsGivenUp(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Stall = 200 * time.Millisecond })
 	r.Create("files", config.Hosted, "raw", nil)
-	address, _ := serve(t, ServerConfig{Handler: r.handler})
-	w := dial(t, address)
-	w.send("PUT /repository/files/x HTTP/1.1\r\nHost: h\r\n%sContent-Length: 10\r\n\r\n", adminHeader)
-	for range 4 { // slow, but moving
-		time.Sleep(100 * time.Millisecond)
-		w.send("x")
-	}
-	if resp, body := w.answer("PUT"); resp.StatusCode != 408 {
-		t.Errorf("%d %s", resp.StatusCode, body)
-	}
-	w = dial(t, address)
-	w.send("POST /api/v1/users HTTP/1.1\r\nHost: h\r\n%sContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{", adminHeader)
-	if resp, body := w.answer("POST"); resp.StatusCode != 408 {
-		t.Errorf("JSON: %d %s", resp.StatusCode, body)
-	}
-	// A slow handler is none of it, before the body and after.
 	r.Create("odd", config.Hosted, "probe", nil)
 	r.probe.accept = func(ctx context.Context, op formats.Op, up *formats.Upload, tx formats.Tx) error {
 		time.Sleep(300 * time.Millisecond)
@@ -221,13 +210,87 @@ func TestStalledBodyIsGivenUp(t *testing.T) {
 		tx.Put(formats.Record{Name: op.Name}, b)
 		return errors.Join(err, ctx.Err())
 	}
-	w = dial(t, address)
-	for range 2 {
-		w.send("POST /repository/odd/x HTTP/1.1\r\nHost: h\r\n%sContent-Length: 5\r\n\r\nhello", adminHeader)
-		if resp, body := w.answer("POST"); resp.StatusCode != 201 {
+	synctest.Test(t, func(t *testing.T) {
+		s := pipeTo(t, ServerConfig{Handler: r.handler})
+		w := s.dial(t)
+		w.send("PUT /repository/files/x HTTP/1.1\r\nHost: h\r\n%sContent-Length: 10\r\n\r\n", adminHeader)
+		slowly := func(bytes int) { // but moving
+			for range bytes {
+				time.Sleep(190 * time.Millisecond)
+				w.send("x")
+			}
+		}
+		slowly(10)
+		if resp, body := w.answer("PUT"); resp.StatusCode != 201 {
+			t.Errorf("slow, but moving: %d %s", resp.StatusCode, body)
+		}
+		w.send("PUT /repository/files/x HTTP/1.1\r\nHost: h\r\n%sContent-Length: 10\r\n\r\n", adminHeader)
+		slowly(4)
+		began := time.Now()
+		if resp, body := w.answer("PUT"); resp.StatusCode != 408 {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
+		if took := time.Since(began); took < 100*time.Millisecond || took > 300*time.Millisecond {
+			t.Errorf("given up after %v of silence", took)
+		}
+		w = s.dial(t)
+		w.send("POST /api/v1/users HTTP/1.1\r\nHost: h\r\n%sContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{", adminHeader)
+		if resp, body := w.answer("POST"); resp.StatusCode != 408 {
+			t.Errorf("JSON: %d %s", resp.StatusCode, body)
+		}
+		// A slow handler is none of it, before the body and after.
+		w = s.dial(t)
+		for range 2 {
+			w.sendAside("POST /repository/odd/x HTTP/1.1\r\nHost: h\r\n%sContent-Length: 5\r\n\r\nhello", adminHeader)
+			if resp, body := w.answer("POST"); resp.StatusCode != 201 {
+				t.Errorf("%d %s", resp.StatusCode, body)
+			}
+		}
+	})
+}
+
+// pipes is a listener whose connections are pipes, for servers in a bubble of
+// synctest, where time goes on only while everybody waits.
+type pipes struct {
+	conns  chan net.Conn
+	close  sync.Once
+	closed chan struct{}
+}
+
+// pipeTo runs a server at the other end of pipes.
+func pipeTo(t *testing.T, c ServerConfig) *pipes {
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	serveOn(t, p, c)
+	return p
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
 	}
+}
+
+func (p *pipes) Close() error {
+	p.close.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (*pipes) Addr() net.Addr { return &net.IPAddr{} }
+
+func (p *pipes) dial(t *testing.T) *wire {
+	client, server := net.Pipe()
+	p.conns <- server
+	t.Cleanup(func() { client.Close() })
+	return &wire{t, client, bufio.NewReader(client)}
+}
+
+// sendAside sends while the answer may be waited for: on a pipe all is taken, or
+// the sender waits.
+func (w *wire) sendAside(format string, args ...any) {
+	go fmt.Fprintf(w, format, args...) //nolint:errcheck // shows in the answer
 }
 
 // trickle is a body that arrives a byte at a time and never ends.
@@ -271,14 +334,14 @@ func TestStalledReaderIsGivenUp(t *testing.T) {
 	w.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	select {
 	case <-failed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("a client that reads nothing holds a request for ever")
 	}
 }
 
 func TestShutdown(t *testing.T) {
 	begun, proceed := make(chan struct{}), make(chan struct{})
-	address, s := serve(t, ServerConfig{Shutdown: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address, s := serve(t, ServerConfig{Shutdown: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			close(begun)
 			<-proceed

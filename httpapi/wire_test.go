@@ -25,7 +25,12 @@ func serve(t *testing.T, c ServerConfig) (address string, s *Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = NewServer(c)
+	return l.Addr().String(), serveOn(t, l, c)
+}
+
+// serveOn runs a server until the test is over.
+func serveOn(t *testing.T, l net.Listener, c ServerConfig) *Server {
+	s := NewServer(c)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {
@@ -34,7 +39,7 @@ func serve(t *testing.T, c ServerConfig) (address string, s *Server) {
 			t.Error(err)
 		}
 	})
-	return l.Addr().String(), s
+	return s
 }
 
 const adminHeader = "Authorization: Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=\r\n"
@@ -53,7 +58,7 @@ func dial(t *testing.T, address string) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return &wire{t, c, bufio.NewReader(c)}

@@ -11,7 +11,7 @@ import (
 )
 
 // patience is how long a test waits for an answer that comes at once.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 const hidden = "DELETE /repository/files/kept.txt HTTP/1.1\r\nHost: h\r\n"
 
@@ -125,10 +125,6 @@ func TestAbortedBodies(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-	}
-	// The server hears of it soon, not at once.
-	for until := time.Now().Add(patience); len(g.stored()) > len(g.blobs) && time.Now().Before(until); {
-		time.Sleep(20 * time.Millisecond)
 	}
 	g.untouched(t)
 }

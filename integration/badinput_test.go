@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"granary/integration/node"
 )
@@ -75,7 +76,12 @@ func (g *guarded) untouched(t *testing.T) {
 			t.Errorf("%s has more than before: %s", repository, b)
 		}
 	}
-	if now := g.stored(); !slices.Equal(now, g.blobs) {
+	// What a request that was cut off has begun goes when the server hears of that.
+	now := g.stored()
+	for until := time.Now().Add(patience); !slices.Equal(now, g.blobs) && time.Now().Before(until); now = g.stored() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if !slices.Equal(now, g.blobs) {
 		t.Errorf("the blob folder has %q, had %q", now, g.blobs)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"granary/integration/node"
 )
 
+// fewest is how many uploads are acknowledged at least before each kill.
+const fewest = 20
+
 // What was acknowledged before a kill -9 is there after it, whole; what was not
 // is there whole or not at all.
 func TestKillUnderLoad(t *testing.T) {
@@ -39,7 +42,7 @@ func TestKillUnderLoad(t *testing.T) {
 			}
 		}
 	}
-	if len(acknowledged) < 20*rounds {
+	if len(acknowledged) < fewest*rounds {
 		t.Fatalf("only %d uploads were acknowledged", len(acknowledged))
 	}
 	t.Logf("%d of %d uploads were acknowledged over %d kills, none was lost", len(acknowledged), len(tried), rounds)
@@ -74,7 +77,16 @@ func putUntilKilled(t *testing.T, n *node.Node, round int, acknowledged, tried m
 			}
 		})
 	}
+	// On a slow disk it takes longer until there is something to lose.
 	time.Sleep(1500 * time.Millisecond)
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		mu.Lock()
+		enough := len(acknowledged) >= fewest*(round+1)
+		mu.Unlock()
+		if enough {
+			break
+		}
+	}
 	n.Kill()
 	cancel()
 	wg.Wait()

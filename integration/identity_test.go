@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,9 +23,7 @@ func startClocked(t *testing.T) (n *node.Node, move func(offset string)) {
 	file := filepath.Join(t.TempDir(), "clock")
 	move = func(offset string) {
 		t.Helper()
-		if err := os.WriteFile(file, []byte(offset), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		replace(t, file, []byte(offset), false) // the server reads it at any time
 	}
 	move("+0")
 	return node.Start(t, node.Options{Env: []string{"TEST_CLOCK_FILE=" + file}}), move

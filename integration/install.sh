@@ -24,12 +24,17 @@ need() {
 	command -v "$1" >/dev/null 2>&1 || fail "$stage needs $1, which is not on the PATH; install $2 and run this again."
 }
 
-# run CMD... keeps the output for the case that it fails.
+# run CMD... keeps the output for the case that it fails. Most fetch something,
+# which may fail by chance: it is tried three times.
 run() {
-	if ! "$@" >"$log" 2>&1 </dev/null; then
-		cat "$log" >&2
-		fail "$stage: \"$*\" failed; its output is above."
-	fi
+	for pause in 5 30 0; do
+		"$@" >"$log" 2>&1 </dev/null && return 0
+		[ "$pause" -gt 0 ] || break
+		echo "install.sh: $stage: \"$*\" failed, once more in $pause s." >&2
+		sleep "$pause"
+	done
+	cat "$log" >&2
+	fail "$stage: \"$*\" failed; its output is above."
 }
 
 # fresh makes the directory $work, to be moved to its place by keep when complete.

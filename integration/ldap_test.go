@@ -23,6 +23,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"granary/integration/node"
+	"granary/integration/port"
 )
 
 // slapd is Debian's OpenLDAP server with the people of testdata/directory.ldif.
@@ -160,12 +161,11 @@ func (s *slapd) modify(change func(*ldap.ModifyRequest), group string) {
 
 func freeTCPPort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := port.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return p
 }
 
 func basicPair(name, password string) string {

@@ -171,12 +171,7 @@ func TestPortOfARepository(t *testing.T) {
 // unused is an address that nobody listens on.
 func unused(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // its address is all that is wanted
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", freeTCPPort(t))
 }
 
 // waitFor waits until somebody listens on an address, or nobody does.

@@ -13,7 +13,7 @@ import (
 // SIGTERM lets running requests end, closes idle connections at once, and takes
 // no new ones.
 func TestGracefulShutdown(t *testing.T) {
-	n := node.Start(t, node.Options{})
+	n := node.Start(t, node.Options{Env: []string{"GRANARY_SHUTDOWN_TIMEOUT=" + patience.String()}})
 	n.Create(`{"name":"files","repo_type":"hosted","format":"raw"}`)
 	idle := dial(t, n, patience)
 	idle.send("GET /api/v1/health HTTP/1.1\r\nHost: h\r\n\r\n")

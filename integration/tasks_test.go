@@ -243,9 +243,14 @@ func testRollingRestart(t *testing.T, nodes []*node.Node) {
 	t.Logf("%d writes acknowledged over three restarts, none lost; %d requests were repeated", len(acknowledged), retried.Load())
 }
 
+// outage is how long a client goes on until it takes the cluster for down: longer
+// than a node that was too busy to say that it lives may take to do so.
+const outage = 15 * time.Second
+
 // served sends a request to one node after the other until one serves it.
 func served(t *testing.T, nodes []*node.Node, first int, method, path string, body []byte, retried *atomic.Int64) bool {
-	for try := range 30 {
+	end := time.Now().Add(outage)
+	for try := 0; time.Now().Before(end); try++ {
 		// Not the test's end but an answer ends it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
 		resp, _, err := nodes[(first+try)%len(nodes)].Try(ctx, method, path, bytes.NewReader(body))

@@ -134,7 +134,7 @@ func TestUpstreamMisbehaves(t *testing.T) {
 			if h := resp.Header.Get("WWW-Authenticate"); h != "" {
 				t.Errorf("the client is asked for a login: %s", h)
 			}
-			if took := time.Since(began); took > 10*time.Second {
+			if took := time.Since(began); took > 25*time.Second { // a silent one is given up after 30 s
 				t.Errorf("took %s", took)
 			}
 			if tt.format != "raw" {
@@ -273,7 +273,7 @@ func TestUpstreamForbiddenAddress(t *testing.T) {
 func TestUpstreamOverloaded(t *testing.T) {
 	n := node.Start(t, node.Options{})
 	for name, does := range map[string]http.HandlerFunc{
-		"429": says(429, "Retry-After", "7"), "503": says(503, "Retry-After", "7"), "500": says(500), "gone silent": verbatim(""),
+		"429": says(429, "Retry-After", "100"), "503": says(503, "Retry-After", "100"), "500": says(500), "gone silent": verbatim(""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := newUpstream(t, answer("old"))
@@ -295,8 +295,8 @@ func TestUpstreamOverloaded(t *testing.T) {
 					t.Errorf("no copy: %s, want %d\n%s", resp.Status, want, body)
 				}
 				var after int
-				if _, err := fmt.Sscan(resp.Header.Get("Retry-After"), &after); want == 429 && (err != nil || after < 1 || after > 7) {
-					t.Errorf("Retry-After: %q, want 1 to 7", resp.Header.Get("Retry-After"))
+				if _, err := fmt.Sscan(resp.Header.Get("Retry-After"), &after); want == 429 && (err != nil || after < 1 || after > 100) {
+					t.Errorf("Retry-After: %q, want 1 to 100", resp.Header.Get("Retry-After"))
 				}
 			}
 			if asked := u.hits.Load() - hits; strings.Contains("429 503", name) && asked > 0 {
@@ -311,16 +311,18 @@ func TestUpstreamBreaker(t *testing.T) {
 	n := node.Start(t, node.Options{})
 	u := newUpstream(t, says(500))
 	path := "/repository/" + mirror(t, n, "raw", u) + "/x"
+	began := time.Now()
 	for range 30 {
 		if resp, _ := n.Do(http.MethodGet, path, nil); resp.StatusCode != 502 {
 			t.Fatal(resp.Status)
 		}
 	}
-	if hits := u.hits.Load(); hits < 10 || hits > 20 { // a slow machine may let some through
-		t.Errorf("asked %d times, want to stop after 10", hits)
+	took := time.Since(began)
+	if hits := u.hits.Load(); hits < 10 || hits > 10+int64(took/time.Second) {
+		t.Errorf("asked %d times in %s, want 10 and then once in a second", hits, took)
 	}
 	u.does(answer("back"))
-	for until := time.Now().Add(10 * time.Second); ; {
+	for until := time.Now().Add(patience); ; {
 		resp, body := n.Do(http.MethodGet, path, nil)
 		if resp.StatusCode == 200 && string(body) == "back" {
 			break

@@ -148,6 +148,7 @@ func TestFillAcrossNodes(t *testing.T) {
 	a.Put("origin", "f", body)
 	up.Misbehave(func(http.ResponseWriter, *http.Request) bool { time.Sleep(300 * time.Millisecond); return false })
 	var wg sync.WaitGroup
+	began := time.Now()
 	for i := range 40 {
 		wg.Go(func() {
 			_, got, err := []*repotest.Rig{a, b}[i%2].Send(t.Context(), "c", "GET", "f", nil)
@@ -157,8 +158,9 @@ func TestFillAcrossNodes(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := up.Requests(); n != 1 {
-		t.Errorf("40 clients on two nodes made %d requests to the upstream", n)
+	// After five seconds without an end a node fetches for itself.
+	if n, took := up.Requests(), time.Since(began); n != 1 && (n != 2 || took < 5*time.Second) {
+		t.Errorf("40 clients on two nodes made %d requests to the upstream within %v", n, took)
 	}
 }
 

@@ -129,9 +129,18 @@ func (t *tx) published() []put { return slices.Concat(t.adopted, t.puts) }
 // dangling returns the keys of what the upload points at and that is not there,
 // or is leaving.
 func (t *tx) dangling(ctx context.Context) ([]string, error) {
+	needed := map[string]bool{}
+	for _, p := range t.puts {
+		if p.rec.Points != "" {
+			needed[p.rec.Points] = true
+		}
+	}
+	if len(needed) == 0 {
+		return nil, nil
+	}
 	var gone []string
 	for _, p := range t.published() {
-		if !slices.ContainsFunc(t.puts, func(q put) bool { return q.rec.Points == p.rec.Key() }) {
+		if !needed[p.rec.Key()] {
 			continue
 		}
 		rec, _, err := t.service.Records.Get(ctx, t.repo.space, p.rec.Scope, p.rec.Name, record.Latest)

@@ -13,18 +13,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"granary/events"
 	"granary/formats"
 	"granary/formats/raw"
+	"granary/integration/leak"
 	"granary/repo/config"
 	"granary/repo/repotest"
 	"granary/repo/upstream"
 	"granary/webhook"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Verify(m) }
 
 // receiver answers as a test says and keeps what it was sent.
 type receiver struct {

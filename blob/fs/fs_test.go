@@ -4,13 +4,12 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"granary/blob"
 	"granary/blob/blobtest"
+	"granary/integration/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Verify(m) }
 
 func open1(t testing.TB, cfg Config) *Store {
 	t.Helper()

@@ -36,24 +36,24 @@ func (s *extending) Begin(ctx context.Context, id blob.ID) (string, error) {
 
 // Extend implements [blob.Extender]; it is a write.
 func (s *extending) Extend(ctx context.Context, id blob.ID, upload string, number int, size int64) (blob.Extension, error) {
-	began := s.meter.began()
+	c := s.meter.began(ctx, write)
 	e, err := s.inner.Extend(ctx, id, upload, number, size)
 	if err != nil {
-		return nil, s.meter.ended(write, began, err)
+		return nil, s.meter.ended(c, err)
 	}
-	return &extension{writer{store: s.meter, inner: e, took: time.Since(began)}, e}, nil
+	return &extension{writer{store: s.meter, call: c, inner: e, took: time.Since(c.began)}, e}, nil
 }
 
 // Assemble implements [blob.Extender]; it is a write without bytes.
 func (s *extending) Assemble(ctx context.Context, id blob.ID, upload string, pieces []blob.Piece) error {
-	began := s.meter.began()
-	return s.meter.ended(write, began, s.inner.Assemble(ctx, id, upload, pieces))
+	c := s.meter.began(ctx, write)
+	return s.meter.ended(c, s.inner.Assemble(ctx, id, upload, pieces))
 }
 
 // Drop implements [blob.Extender]; it is a delete.
 func (s *extending) Drop(ctx context.Context, id blob.ID, upload string) error {
-	began := s.meter.began()
-	return s.meter.ended(remove, began, s.inner.Drop(ctx, id, upload))
+	c := s.meter.began(ctx, remove)
+	return s.meter.ended(c, s.inner.Drop(ctx, id, upload))
 }
 
 type extension struct {

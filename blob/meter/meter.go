@@ -55,11 +55,21 @@ type Observer interface {
 	Written(n int64)
 }
 
+// Tracer is an [Observer] that shows single calls too. It is optional.
+type Tracer interface {
+	// Trace is told of a call that begins; op is a place in Ops. What it
+	// returns is told of its result, a place in Results, when the call has
+	// ended: a write is all from Create to Commit, at the pace of its source. It
+	// is nil to hear nothing of this call.
+	Trace(ctx context.Context, op int) (end func(result int))
+}
+
 // Store tells its observer of the calls to the store it wraps; make it with
 // [New].
 type Store struct {
 	inner    blob.Store
 	observer Observer
+	tracer   Tracer // nil if there is none
 }
 
 var (
@@ -70,7 +80,8 @@ var (
 
 // New wraps a store.
 func New(inner blob.Store, o Observer) blob.Store {
-	s := &Store{inner, o}
+	t, _ := o.(Tracer)
+	s := &Store{inner, o, t}
 	var out blob.Store = s
 	if p, ok := blob.As[blob.Presigner](inner); ok {
 		out = &presigning{s, p}
@@ -103,29 +114,50 @@ func resultOf(err error) int {
 	return failed
 }
 
-func (s *Store) began() time.Time {
-	s.observer.Begin()
-	return time.Now()
+// call is one under way.
+type call struct {
+	op    int
+	began time.Time
+	end   func(result int) // nil if nobody traces it
 }
 
-func (s *Store) ended(op int, began time.Time, err error) error {
-	s.observer.End(op, resultOf(err), time.Since(began))
+func (s *Store) began(ctx context.Context, op int) call {
+	c := call{op: op}
+	if s.tracer != nil {
+		c.end = s.tracer.Trace(ctx, op)
+	}
+	s.observer.Begin()
+	c.began = time.Now()
+	return c
+}
+
+func (s *Store) ended(c call, err error) error {
+	s.over(c, resultOf(err), time.Since(c.began))
 	return err
+}
+
+// over tells of the end of a call for which the store took some time.
+func (s *Store) over(c call, result int, took time.Duration) {
+	s.observer.End(c.op, result, took)
+	if c.end != nil {
+		c.end(result)
+	}
 }
 
 // Create implements [blob.Store].
 func (s *Store) Create(ctx context.Context, id blob.ID, size int64) (blob.Writer, error) {
-	began := s.began()
+	c := s.began(ctx, write)
 	w, err := s.inner.Create(ctx, id, size)
 	if err != nil {
-		return nil, s.ended(write, began, err)
+		return nil, s.ended(c, err)
 	}
-	return &writer{store: s, inner: w, took: time.Since(began)}, nil
+	return &writer{store: s, call: c, inner: w, took: time.Since(c.began)}, nil
 }
 
 // writer adds up the time that the store takes.
 type writer struct {
 	store *Store
+	call  call
 	inner blob.Writer
 	took  time.Duration
 	ended bool
@@ -163,24 +195,25 @@ func (w *writer) Abort(ctx context.Context) error {
 func (w *writer) end(result int) {
 	if !w.ended {
 		w.ended = true
-		w.store.observer.End(write, result, w.took)
+		w.store.over(w.call, result, w.took)
 	}
 }
 
 // Open implements [blob.Store].
 func (s *Store) Open(ctx context.Context, id blob.ID, offset, length int64) (io.ReadCloser, error) {
-	began := s.began()
+	c := s.began(ctx, read)
 	r, err := s.inner.Open(ctx, id, offset, length)
 	if err != nil {
-		return nil, s.ended(read, began, err)
+		return nil, s.ended(c, err)
 	}
-	return &reader{store: s, inner: r, took: time.Since(began)}, nil
+	return &reader{store: s, call: c, inner: r, took: time.Since(c.began)}, nil
 }
 
 // reader counts bytes. Its time is that of Open: what follows goes at the pace
 // of who takes it.
 type reader struct {
 	store  *Store
+	call   call
 	inner  io.ReadCloser
 	took   time.Duration
 	result int
@@ -210,46 +243,46 @@ func (r *reader) Close() error {
 	err := r.inner.Close()
 	if !r.ended {
 		r.ended = true
-		r.store.observer.End(read, r.result, r.took)
+		r.store.over(r.call, r.result, r.took)
 	}
 	return err
 }
 
 // Stat implements [blob.Store].
 func (s *Store) Stat(ctx context.Context, id blob.ID) (blob.Info, error) {
-	began := s.began()
+	c := s.began(ctx, stat)
 	info, err := s.inner.Stat(ctx, id)
-	return info, s.ended(stat, began, err)
+	return info, s.ended(c, err)
 }
 
 // Delete implements [blob.Store].
 func (s *Store) Delete(ctx context.Context, id blob.ID) error {
-	began := s.began()
-	return s.ended(remove, began, s.inner.Delete(ctx, id))
+	c := s.began(ctx, remove)
+	return s.ended(c, s.inner.Delete(ctx, id))
 }
 
 // DeleteMany implements [blob.ManyDeleter]; it is one operation.
 func (s *Store) DeleteMany(ctx context.Context, ids []blob.ID) error {
-	began := s.began()
-	return s.ended(remove, began, blob.DeleteMany(ctx, s.inner, ids))
+	c := s.began(ctx, remove)
+	return s.ended(c, blob.DeleteMany(ctx, s.inner, ids))
 }
 
 // List implements [blob.Store]. Its time is that to the first blob, or to the
 // end where there is none.
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		began := s.began()
+		c := s.began(ctx, list)
 		first := time.Duration(-1)
 		var failure error
 		defer func() {
 			if first < 0 {
-				first = time.Since(began)
+				first = time.Since(c.began)
 			}
-			s.observer.End(list, resultOf(failure), first)
+			s.over(c, resultOf(failure), first)
 		}()
 		for info, err := range s.inner.List(ctx, prefix) {
 			if first < 0 {
-				first = time.Since(began)
+				first = time.Since(c.began)
 			}
 			failure = err
 			if !yield(info, err) {
@@ -269,7 +302,7 @@ var _ blob.Presigner = (*presigning)(nil)
 
 // Presign implements [blob.Presigner].
 func (s *presigning) Presign(ctx context.Context, id blob.ID, ttl time.Duration, h blob.Header) (string, error) {
-	began := s.began()
+	c := s.began(ctx, presign)
 	url, err := s.inner.Presign(ctx, id, ttl, h)
-	return url, s.ended(presign, began, err)
+	return url, s.ended(c, err)
 }

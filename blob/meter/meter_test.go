@@ -80,6 +80,73 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// traced is an observer that traces every call.
+type traced struct {
+	heard
+	traces []string
+}
+
+func (h *traced) Trace(_ context.Context, op int) func(result int) {
+	return func(result int) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.traces = append(h.traces, meter.Ops[op]+" "+meter.Results[result])
+	}
+}
+
+// A read is under way until it is closed, a write until it is committed or
+// given up.
+func TestTracer(t *testing.T) {
+	ctx, h, id := t.Context(), &traced{heard: heard{calls: map[string]int{}}}, newID(t)
+	s := meter.New(mem.New(mem.Config{Report: t.Errorf}), h)
+	ended := func(want ...string) {
+		t.Helper()
+		if !slices.Equal(h.traces, want) {
+			t.Errorf("traced %q, want %q", h.traces, want)
+		}
+		h.traces = nil
+	}
+	for _, end := range []string{"aborted", "success"} {
+		w, err := s.Create(ctx, id, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		ended()
+		if end == "success" {
+			err = w.Commit(ctx)
+		}
+		if err = errors.Join(err, w.Abort(ctx)); err != nil {
+			t.Fatal(err)
+		}
+		ended("write " + end)
+	}
+	r, err := s.Open(ctx, id, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended()
+	if err := errors.Join(r.Close(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	ended("read success")
+	for range s.List(ctx, "") {
+		ended()
+	}
+	if _, err := s.Stat(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Open(ctx, id, 0, -1); !errors.Is(err, blob.ErrNotFound) {
+		t.Fatal(err)
+	}
+	ended("list success", "stat success", "delete success", "read not_found")
+}
+
 func newID(t *testing.T) blob.ID {
 	t.Helper()
 	id, err := blob.NewID(time.Now(), bytes.NewReader(bytes.Repeat([]byte{7}, 64)))

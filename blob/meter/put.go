@@ -23,10 +23,10 @@ func (s *putting) Unwrap() blob.Store { return s.Store }
 
 // Put implements [blob.Putter]; it is a write.
 func (s *putting) Put(ctx context.Context, id blob.ID, content []byte) error {
-	began := s.meter.began()
+	c := s.meter.began(ctx, write)
 	err := s.inner.Put(ctx, id, content)
 	if err == nil {
 		s.meter.observer.Written(int64(len(content)))
 	}
-	return s.meter.ended(write, began, err)
+	return s.meter.ended(c, err)
 }

@@ -1,6 +1,9 @@
 package task
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Observer counts what this node does for tasks; telemetry is one. It is called
 // concurrently.
@@ -12,6 +15,14 @@ type Observer interface {
 	Ended(kind, outcome string, took time.Duration)
 	// Over is told of each task that this node has brought to its end.
 	Over(kind string, status Status, took time.Duration)
+}
+
+// Tracer is an [Observer] that shows single shards too. It is optional.
+type Tracer interface {
+	// Trace is told that work at a shard begins, in the context that it returns.
+	// The function is told how it ended, with one of [Outcomes]; it is nil for
+	// who does not want to know.
+	Trace(ctx context.Context, kind string) (_ context.Context, ended func(outcome string))
 }
 
 // Outcomes are what can become of a shard that a node was at.

@@ -325,6 +325,12 @@ func (s *Service) shard(ctx context.Context, k Kind, of *record, row kv.Row[shar
 	began, outcome := s.mono(), outcomeLeft
 	s.c.Observer.Began(t.Kind, overtaken)
 	defer func() { s.c.Observer.Ended(t.Kind, outcome, s.mono()-began) }()
+	if tracer, ok := s.c.Observer.(Tracer); ok {
+		var ended func(string)
+		if ctx, ended = tracer.Trace(ctx, t.Kind); ended != nil {
+			defer func() { ended(outcome) }()
+		}
+	}
 	err = k.Run(ctx, w)
 	closed, delay = s.settle(ctx, w, err)
 	switch {

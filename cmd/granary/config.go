@@ -20,6 +20,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"granary/blob/s3"
+	"granary/telemetry/otlp"
 )
 
 // Config is what a server is started with. Every key is also an environment
@@ -59,6 +60,8 @@ type Config struct {
 	KV       KVConfig       `koanf:"kv" json:"kv"`
 	Cluster  ClusterConfig  `koanf:"cluster" json:"cluster"`
 	Upstream UpstreamConfig `koanf:"upstream" json:"upstream"`
+
+	Telemetry TelemetryConfig `koanf:"telemetry" json:"telemetry"`
 
 	// Stores, and what else Initialization has, are created on first start.
 	// They have the shapes of the REST bodies.
@@ -108,6 +111,18 @@ type UpstreamConfig struct {
 	Allow []string `koanf:"allow" json:"allow"` // networks that are allowed all the same
 }
 
+// TelemetryConfig sends traces and logs to a collector of OpenTelemetry.
+type TelemetryConfig struct {
+	// OTLPEndpoint is http://host:port (gRPC without TLS), https://host:port or
+	// host:port (with TLS). Optional: nothing is sent without it.
+	OTLPEndpoint string `koanf:"otlp_endpoint" json:"otlp_endpoint"`
+	ServiceName  string `koanf:"service_name" json:"service_name"`
+	Environment  string `koanf:"environment" json:"environment"` // optional
+	// MaxTracesPerSec bounds the traces of this node; 0 is no bound.
+	MaxTracesPerSec float64 `koanf:"max_traces_per_sec" json:"max_traces_per_sec"`
+	SamplingRatio   float64 `koanf:"sampling_ratio" json:"sampling_ratio"` // of new traces, 0 to 1
+}
+
 // InitializationConfig is created on first start, each in the shape of its
 // REST body.
 type InitializationConfig struct {
@@ -121,8 +136,9 @@ type InitializationConfig struct {
 func defaults() Config {
 	return Config{
 		Data: "./data", ShutdownTimeout: 15 * time.Second, AuditRate: 64 << 20, PartMemory: s3.DefaultMemory, LogLevel: "info",
-		HTTP:    HTTPConfig{Listen: ":8080"},
-		Cluster: ClusterConfig{Beat: 30 * time.Second, Dead: 90 * time.Second},
+		HTTP:      HTTPConfig{Listen: ":8080"},
+		Cluster:   ClusterConfig{Beat: 30 * time.Second, Dead: 90 * time.Second},
+		Telemetry: TelemetryConfig{ServiceName: "granary", MaxTracesPerSec: 100, SamplingRatio: 1},
 		// koanf merges what a file has into this map.
 		Initialization: InitializationConfig{Settings: map[string]any{}},
 		KV: KVConfig{Type: "pebble", DynamoDB: DynamoDBConfig{
@@ -250,8 +266,30 @@ func (c *Config) check() error {
 	if _, err := logLevel(c.LogLevel); err != nil {
 		errs = append(errs, err)
 	}
+	return errors.Join(append(errs, c.Telemetry.check())...)
+}
+
+func (c *TelemetryConfig) check() error {
+	var errs []error
+	if c.OTLPEndpoint != "" {
+		if _, err := otlp.ParseEndpoint(c.OTLPEndpoint); err != nil {
+			errs = append(errs, fmt.Errorf("telemetry.otlp_endpoint: %w", err))
+		}
+	}
+	if c.ServiceName == "" {
+		errs = append(errs, errors.New("telemetry.service_name is empty"))
+	}
+	if !(c.MaxTracesPerSec >= 0 && c.MaxTracesPerSec <= maxTraces) { // NaN is neither
+		errs = append(errs, fmt.Errorf("telemetry.max_traces_per_sec is %v; 0 (no bound) to %d are possible", c.MaxTracesPerSec, maxTraces))
+	}
+	if !(c.SamplingRatio >= 0 && c.SamplingRatio <= 1) {
+		errs = append(errs, fmt.Errorf("telemetry.sampling_ratio is %v; 0 to 1 are possible", c.SamplingRatio))
+	}
 	return errors.Join(errs...)
 }
+
+// maxTraces is more than a node can serve.
+const maxTraces = 1_000_000
 
 // masked is the configuration without its secrets, for people to read.
 func (c Config) masked() (map[string]any, error) {

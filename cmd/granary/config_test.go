@@ -71,6 +71,13 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"no beat":        "cluster: {beat: 0s}\n",
 		"negative rate":  "audit_rate: -1\n",
 		"small parts":    "part_memory: 8388607\n",
+		"ratio":          "telemetry: {sampling_ratio: 1.01}\n",
+		"negative ratio": "telemetry: {sampling_ratio: -0.1}\n",
+		"no ratio":       "telemetry: {sampling_ratio: .nan}\n",
+		"fewer traces":   "telemetry: {max_traces_per_sec: -1}\n",
+		"more traces":    "telemetry: {max_traces_per_sec: .inf}\n",
+		"nameless":       "telemetry: {service_name: ''}\n",
+		"endpoint":       "telemetry: {otlp_endpoint: 'http://collector:4318/v1/traces'}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := loadConfig(sources{file: write(t, "c.yaml", text)}); err == nil {
@@ -86,15 +93,18 @@ func TestLoadConfigRefuses(t *testing.T) {
 // TestLoadConfigSays: a start that fails says in one line which key is wrong.
 func TestLoadConfigSays(t *testing.T) {
 	for text, want := range map[string]string{
-		"htpp: {listen: ':1'}\n":               "configuration: there is no key htpp.listen",
-		"http: {lisen: ':1'}\nkvv: 1\n":        "configuration: there are no keys http.lisen, kvv",
-		"http: {listen: {port: 1}}\n":          "configuration: 'http.listen' expected type 'string'",
-		"http: 7\n":                            "configuration: 'http' expected a map",
-		"shutdown_timeout: soon\n":             "configuration: 'shutdown_timeout' time: invalid duration",
-		"initialization: {repos: []}\n":        "configuration: there is no key initialization.repos",
-		"upstream_denied: [10.0.0.0/8]\n":      "configuration: there is no key upstream_denied",
-		"http: {listen: x}\nupstream_deny: 7":  "",
-		"initialization: {settings: {x: 1}}\n": "",
+		"htpp: {listen: ':1'}\n":                     "configuration: there is no key htpp.listen",
+		"http: {lisen: ':1'}\nkvv: 1\n":              "configuration: there are no keys http.lisen, kvv",
+		"http: {listen: {port: 1}}\n":                "configuration: 'http.listen' expected type 'string'",
+		"http: 7\n":                                  "configuration: 'http' expected a map",
+		"shutdown_timeout: soon\n":                   "configuration: 'shutdown_timeout' time: invalid duration",
+		"initialization: {repos: []}\n":              "configuration: there is no key initialization.repos",
+		"upstream_denied: [10.0.0.0/8]\n":            "configuration: there is no key upstream_denied",
+		"telemetry: {otlp_endpoint: 'grpc://c:1'}\n": `telemetry.otlp_endpoint: "grpc://c:1" begins with grpc://`,
+		"telemetry_sampling_ratio: 2\n":              "telemetry.sampling_ratio is 2; 0 to 1 are possible",
+		"telemetry: {max_traces_per_sec: many}\n":    "configuration: 'telemetry.max_traces_per_sec' cannot parse value",
+		"http: {listen: x}\nupstream_deny: 7":        "",
+		"initialization: {settings: {x: 1}}\n":       "",
 	} {
 		_, err := loadConfig(sources{file: write(t, "c.yaml", text)})
 		switch {
@@ -125,12 +135,30 @@ func TestFlatKeys(t *testing.T) {
 	}
 }
 
+func TestTelemetryKeys(t *testing.T) {
+	c, err := loadConfig(sources{})
+	if want := (TelemetryConfig{ServiceName: "granary", MaxTracesPerSec: 100, SamplingRatio: 1}); err != nil || c.Telemetry != want {
+		t.Errorf("by default %+v, %v, want %+v", c.Telemetry, err, want)
+	}
+	c, err = loadConfig(sources{
+		file: write(t, "c.yaml", "telemetry: {otlp_endpoint: 'collector:4317', service_name: artifacts, max_traces_per_sec: 7}\n"),
+		environ: []string{
+			"GRANARY_TELEMETRY_OTLP_ENDPOINT=http://127.0.0.1:4317", "GRANARY_TELEMETRY_ENVIRONMENT=staging",
+			"GRANARY_TELEMETRY_MAX_TRACES_PER_SEC=0", "GRANARY_TELEMETRY_SAMPLING_RATIO=0.25",
+		},
+	})
+	want := TelemetryConfig{OTLPEndpoint: "http://127.0.0.1:4317", ServiceName: "artifacts", Environment: "staging", SamplingRatio: .25}
+	if err != nil || c.Telemetry != want {
+		t.Errorf("%+v, %v, want %+v", c.Telemetry, err, want)
+	}
+}
+
 func TestUnknownVariables(t *testing.T) {
 	got, err := unknownVariables([]string{
 		"HOME=/x", "GRANARY_KV_TYP=x", "GRANARY_KV_TYPE=pebble", "GRANARY_TOKEN=x", "GRANARY_PORT=tcp://10.0.0.1:80", "GRANARY_SERVICE_HOST=x",
-		"GRANARY_TELEMETRY_OTLP_ENDPOINT=x", "GRANARY_UPSTREAM_DENY=10.0.0.0/8",
+		"GRANARY_TELEMETRY_OTLP_ENDPOINT=x", "GRANARY_TELEMETRY_OTLP_ENDPOINTS=x", "GRANARY_UPSTREAM_DENY=10.0.0.0/8",
 	})
-	if want := []string{"GRANARY_KV_TYP", "GRANARY_TELEMETRY_OTLP_ENDPOINT"}; err != nil || !slices.Equal(got, want) {
+	if want := []string{"GRANARY_KV_TYP", "GRANARY_TELEMETRY_OTLP_ENDPOINTS"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("unknown variables %q, %v, want %q", got, err, want)
 	}
 }

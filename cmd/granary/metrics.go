@@ -17,6 +17,7 @@ import (
 	kvmeter "granary/kv/meter"
 	"granary/repo/config"
 	"granary/telemetry"
+	"granary/telemetry/spans"
 )
 
 // instruments are what the parts of a node are counted with.
@@ -46,7 +47,7 @@ func (n *node) newInstruments() *instruments {
 func (n *node) register(m *telemetry.Metrics) error {
 	usages := telemetry.NewUsages(n.usages, func(err error) { n.log.Warn("count artifacts for metrics", "error", err) }, wallClock)
 	i := n.instruments
-	for _, c := range []prometheus.Collector{i.kv, i.blobs, i.repositories, i.background, i.collections, i.tasks, usages} {
+	for _, c := range []prometheus.Collector{i.kv, i.blobs, i.repositories, i.background, i.collections, i.tasks, n.out.exports, usages} {
 		if err := m.Registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
 		}
@@ -60,16 +61,33 @@ type metered struct {
 	io.Closer
 }
 
-// meter counts what is done with a key-value store.
-func (i *instruments) meter(s database) database { return metered{kvmeter.New(s, i.kv), s} }
+// meter counts what is done with a key-value store, and shows it in traces.
+func (i *instruments) meter(s database, traces *spans.Tracer) database {
+	var o kvmeter.Observer = i.kv
+	if traces != nil {
+		o = struct {
+			kvmeter.Observer
+			*spans.Operations
+		}{o, spans.NewOperations(traces, "kv", kvmeter.Ops, kvmeter.Results)}
+	}
+	return metered{kvmeter.New(s, o), s}
+}
 
-// openStore opens a blob store and counts what is done with it.
+// openStore opens a blob store, counts what is done with it, and shows that in
+// traces.
 func (n *node) openStore(ctx context.Context, s *config.Store) (blob.Store, error) {
 	bs, err := openStore(ctx, s, n.parts)
 	if err != nil {
 		return nil, err
 	}
-	return blobmeter.New(bs, n.instruments.blobs), nil
+	var o blobmeter.Observer = n.instruments.blobs
+	if n.out.traces != nil {
+		o = struct {
+			blobmeter.Observer
+			*spans.Operations
+		}{o, spans.NewOperations(n.out.traces, "blob", blobmeter.Ops, blobmeter.Results)}
+	}
+	return blobmeter.New(bs, o), nil
 }
 
 const (
@@ -77,8 +95,17 @@ const (
 	usageAtOnce = 8
 )
 
-// taskMetrics counts tasks.
-type taskMetrics struct{ *telemetry.Tasks }
+// taskMetrics counts tasks, and shows them in traces.
+type taskMetrics struct {
+	*telemetry.Tasks
+	traces *spans.Tracer
+}
+
+var _ task.Tracer = taskMetrics{}
+
+func (m taskMetrics) Trace(ctx context.Context, kind string) (context.Context, func(outcome string)) {
+	return m.traces.Task(ctx, kind)
+}
 
 func (m taskMetrics) Over(kind string, status task.Status, took time.Duration) {
 	m.Tasks.Over(kind, string(status), took)

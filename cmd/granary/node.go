@@ -18,6 +18,7 @@ import (
 	"granary/formats"
 	"granary/formats/all"
 	"granary/gc"
+	"granary/httpapi"
 	"granary/httpapi/origin"
 	"granary/kv"
 	"granary/repo"
@@ -32,6 +33,7 @@ import (
 type node struct {
 	config   *Config
 	log      *slog.Logger
+	out      *outlook
 	opened   database // the key-value store itself
 	kv       database // with its meter
 	formats  []formats.Format
@@ -57,8 +59,8 @@ type node struct {
 }
 
 // startNode opens the stores, joins the cluster and prepares a first start.
-func startNode(ctx context.Context, c *Config, log *slog.Logger) (*node, error) {
-	n := &node{config: c, log: log, parts: s3.NewMemory(c.PartMemory), stop: func() {}}
+func startNode(ctx context.Context, c *Config, out *outlook) (*node, error) {
+	n := &node{config: c, log: out.log, out: out, parts: s3.NewMemory(c.PartMemory), stop: func() {}}
 	err := n.open(ctx)
 	if err == nil {
 		err = n.prepare(ctx)
@@ -82,7 +84,7 @@ func (n *node) open(ctx context.Context) (err error) {
 	if n.opened, err = openKV(ctx, n.config, n.log, n.instruments.kv.Compacted); err != nil {
 		return err
 	}
-	n.kv = n.instruments.meter(n.opened)
+	n.kv = n.instruments.meter(n.opened, n.out.traces)
 	n.feed = events.New(events.Config{
 		Every:  func() time.Duration { return time.Duration(n.registry.Settings().StateScanInterval) * time.Millisecond },
 		Failed: func(err error) { n.log.Warn("look for changes to tell", "error", err) }, Now: wallClock,
@@ -106,7 +108,7 @@ func (n *node) open(ctx context.Context) (err error) {
 	}
 	n.member, err = cluster.Join(ctx, cluster.Config{
 		KV: n.kv, Version: version, Embedded: embedded, Now: wallClock, Log: n.log,
-		Beat: n.config.Cluster.Beat, Dead: n.config.Cluster.Dead,
+		Beat: n.config.Cluster.Beat, Dead: n.config.Cluster.Dead, NewID: n.out.nodeIDs(),
 		Load: func(ctx context.Context) error {
 			defer n.feed.Poke()
 			return errors.Join(n.registry.Load(ctx), n.auth.Load(ctx))
@@ -133,7 +135,8 @@ func (n *node) openUpstream() error {
 	if err != nil {
 		return err
 	}
-	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version})
+	shown := &httpapi.Outgoing{Traces: n.out.traces, RequestLog: n.out.requests, Settings: n.registry.Settings}
+	n.upstream = upstream.New(upstream.Config{Deny: deny, Allow: allow, Now: wallClock, UserAgent: "granary/" + version, Sends: shown.Sends})
 	return nil
 }
 

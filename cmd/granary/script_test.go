@@ -1,13 +1,15 @@
 package main
 
 import (
-	"net"
+	"fmt"
 	"net/http"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	freeport "granary/integration/port"
 )
 
 func TestMain(m *testing.M) {
@@ -21,14 +23,12 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			e.Setenv("ADDR", l.Addr().String())
-			e.Setenv("URL", "http://"+l.Addr().String())
+			p, err := freeport.Free()
+			address := fmt.Sprintf("127.0.0.1:%d", p)
+			e.Setenv("ADDR", address)
+			e.Setenv("URL", "http://"+address)
 			e.Setenv("GRANARY_ADMIN_PASSWORD", "a-password-for-tests")
-			return l.Close()
+			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serving":   serving,
@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 
 // serving waits until the server at $ADDR answers.
 func serving(ts *testscript.TestScript, _ bool, _ []string) {
-	for range 1000 {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get(ts.Getenv("URL") + "/api/v1/health")
 		if err == nil {
 			ts.Check(resp.Body.Close())
@@ -47,7 +47,6 @@ func serving(ts *testscript.TestScript, _ bool, _ []string) {
 				return
 			}
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	ts.Fatalf("no server at %s", ts.Getenv("ADDR"))
 }

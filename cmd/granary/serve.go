@@ -51,7 +51,14 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 		return err
 	}
 	defer reserveHeadroom()()
-	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+	lines := telemetry.NewWriter(stderr, 64<<10, logFlush)
+	defer func() { err = errors.Join(err, lines.Close()) }()
+	out, err := openOutlook(c, level, slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}), telemetry.NewLines(lines))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.close()) }()
+	log := out.log
 	unknown, err := unknownVariables(os.Environ())
 	if err != nil {
 		return err
@@ -59,8 +66,6 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	for _, name := range unknown {
 		log.Warn("an environment variable is none of the configuration's and changes nothing", "name", name)
 	}
-	lines := telemetry.NewWriter(stderr, 64<<10, logFlush)
-	defer func() { err = errors.Join(err, lines.Close()) }()
 
 	// The listeners come first: an address in use ends the start before it
 	// has touched the data.
@@ -69,7 +74,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 		return err
 	}
 	defer l.close()
-	n, err := startNode(ctx, c, log)
+	n, err := startNode(ctx, c, out)
 	if err != nil {
 		return err
 	}
@@ -85,7 +90,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	if err := n.register(metrics); err != nil {
 		return err
 	}
-	h, err := n.handler(n.auth, &surface{metrics, slog.New(telemetry.NewLines(lines))})
+	h, err := n.handler(n.auth, &surface{metrics, out})
 	if err != nil {
 		return err
 	}
@@ -111,8 +116,8 @@ const closeTime = 10 * time.Second
 // surface is what the public HTTP surface has beside the one for
 // initialization.
 type surface struct {
-	metrics  *telemetry.Metrics
-	requests *slog.Logger
+	metrics *telemetry.Metrics
+	*outlook
 }
 
 // handler is the HTTP surface for those whom a knows.
@@ -130,7 +135,7 @@ func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error
 		return nil, err
 	}
 	if s != nil {
-		c.Metrics, c.RequestLog = s.metrics, s.requests
+		c.Metrics, c.RequestLog, c.Traces = s.metrics, s.requests, s.traces
 	}
 	return httpapi.New(c)
 }

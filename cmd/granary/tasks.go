@@ -16,7 +16,7 @@ func (n *node) openTasks() (err error) {
 	kinds := n.kinds()
 	n.instruments.tasks = newTaskMetrics(kinds)
 	n.tasks, err = task.New(task.Config{
-		KV: n.kv, Members: n.member, Kinds: kinds, Observer: taskMetrics{n.instruments.tasks}, Schedule: n.periodic(), Now: wallClock, Log: n.log,
+		KV: n.kv, Members: n.member, Kinds: kinds, Observer: taskMetrics{n.instruments.tasks, n.out.traces}, Schedule: n.periodic(), Now: wallClock, Log: n.log,
 		Retention: func() time.Duration { return time.Duration(n.registry.Settings().TaskRetention) * time.Second },
 	})
 	return err

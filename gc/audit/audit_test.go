@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"granary/blob"
 	blobmem "granary/blob/mem"
 	"granary/cluster"
@@ -23,6 +21,7 @@ import (
 	"granary/formats/raw"
 	"granary/gc"
 	"granary/gc/audit"
+	"granary/integration/leak"
 	"granary/kv"
 	"granary/repo/config"
 	"granary/repo/record"
@@ -30,7 +29,7 @@ import (
 	"granary/repo/repotest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Verify(m) }
 
 // rotten is a blob store whose blobs can go bad.
 type rotten struct {

@@ -12,12 +12,11 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"granary/formats"
 	"granary/formats/all"
 	"granary/gc"
 	"granary/gc/explain"
+	"granary/integration/leak"
 	"granary/kv"
 	"granary/repo"
 	"granary/repo/config"
@@ -26,7 +25,7 @@ import (
 	"granary/repo/repotest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Verify(m) }
 
 type rig struct {
 	*repotest.Rig

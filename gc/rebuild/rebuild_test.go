@@ -8,20 +8,19 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"granary/cluster"
 	"granary/cluster/task"
 	"granary/formats"
 	"granary/formats/raw"
 	"granary/gc/rebuild"
+	"granary/integration/leak"
 	"granary/kv"
 	"granary/repo/config"
 	"granary/repo/record"
 	"granary/repo/repotest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Verify(m) }
 
 // run runs a rebuild to its end, with a service of its own.
 func run(t *testing.T, r *repotest.Rig) rebuild.Result {

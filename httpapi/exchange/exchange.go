@@ -21,7 +21,8 @@ type Exchange struct {
 	ID string
 	// Client is the client's address.
 	Client string
-	// TraceID is the 32 hex digits of traceparent, "" without one.
+	// TraceID is the 32 hex digits of the request's trace, or of the traceparent
+	// of one that isn't traced here; "" without either.
 	TraceID string
 	// Identity is who asks; the zero value has no rights.
 	Identity auth.Identity

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	freeport "granary/integration/port"
 )
 
 // readyWithin bounds the start of a server on a machine busy with other tests.
@@ -51,14 +52,13 @@ type process struct {
 	err      error
 }
 
-// launch starts c on a free port. The port is found by asking for one and
-// letting it go, so that somebody else may take it: a server that ends while it
-// starts is given another.
+// launch starts c on a free port, which somebody else may take before c listens: a
+// server that ends while it starts is given another.
 func launch(ctx context.Context, c command) (*process, error) {
 	var err error
 	for range 3 {
 		var port int
-		if port, err = freePort(ctx); err != nil {
+		if port, err = freeport.Free(); err != nil {
 			return nil, err
 		}
 		var p *process
@@ -75,16 +75,6 @@ func launch(ctx context.Context, c command) (*process, error) {
 		}
 	}
 	return nil, err
-}
-
-func freePort(ctx context.Context) (int, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
 }
 
 // spawn starts c in a process group of its own. The goroutine that starts it

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// certificate makes a key and a certificate for 127.0.0.1 that signs itself,
+// Certificate makes a key and a certificate for 127.0.0.1 that signs itself,
 // which is also what clients have to trust.
-func certificate(t testing.TB) (cert, key string) {
+func Certificate(t testing.TB) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -9,17 +9,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"granary/integration/port"
 )
+
+// patience is how long a node may take to serve and to stop: far longer than it
+// does, on a machine that is busy with other tests.
+const patience = 2 * time.Minute
 
 // Password is that of the user admin on every node.
 const Password = "correct-horse-battery"
@@ -85,29 +91,54 @@ type Node struct {
 	Data string
 	Took time.Duration // from start to the first 200
 
-	t    testing.TB
-	opts Options
-	port string
-	tls  []string
-	cmd  *exec.Cmd
-	out  *output
-	done chan struct{}
+	t     testing.TB
+	opts  Options
+	port  string
+	tls   []string
+	cmd   *exec.Cmd
+	began time.Time
+	out   *output
+	done  chan struct{}
 }
 
 // Start runs a node and waits until it serves.
 func Start(t testing.TB, o Options) *Node {
 	t.Helper()
+	return StartAll(t, o)[0]
+}
+
+// StartAll runs nodes that all start at the same moment, and waits until they serve.
+func StartAll(t testing.TB, each ...Options) []*Node {
+	t.Helper()
+	Binary(t) // is there before the first starts
+	var nodes []*Node
+	for _, o := range each {
+		nodes = append(nodes, newNode(t, o))
+	}
+	for _, n := range nodes {
+		n.spawn()
+	}
+	for _, n := range nodes {
+		n.await()
+	}
+	return nodes
+}
+
+func newNode(t testing.TB, o Options) *Node {
+	t.Helper()
 	if o.Data == "" {
 		o.Data = t.TempDir()
 	}
-	port, secure := freePort(t), freePort(t)
-	cert, key := certificate(t)
+	plain, secure := freePort(t), freePort(t)
+	cert, key := Certificate(t)
 	n := &Node{
-		URL: "http://127.0.0.1:" + port, TLS: "https://127.0.0.1:" + secure, CA: cert, Data: o.Data, t: t, opts: o, port: port,
+		URL: "http://127.0.0.1:" + plain, TLS: "https://127.0.0.1:" + secure, CA: cert, Data: o.Data, t: t, opts: o, port: plain,
 		tls: []string{"GRANARY_HTTPS_LISTEN=127.0.0.1:" + secure, "GRANARY_HTTPS_CERT=" + cert, "GRANARY_HTTPS_KEY=" + key},
 	}
-	n.start()
 	t.Cleanup(func() {
+		if n.done == nil {
+			return // it was never started
+		}
 		by := "the test"
 		if n.ended() {
 			by = n.cmd.ProcessState.String()
@@ -137,26 +168,28 @@ func tail(s string) string { return s[max(0, len(s)-4000):] }
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := port.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // its port is all that is wanted
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return strconv.Itoa(p)
 }
 
 func (n *Node) start() {
+	n.t.Helper()
+	n.spawn()
+	n.await()
+}
+
+// spawn starts the process.
+func (n *Node) spawn() {
 	n.t.Helper()
 	n.out = &output{}
 	n.cmd = exec.Command(Binary(n.t), append([]string{"serve", "--listen", "127.0.0.1:" + n.port, "--data", n.Data}, n.opts.Args...)...)
 	n.cmd.Env = append(append(append(os.Environ(), "GRANARY_ADMIN_PASSWORD="+Password), n.tls...), n.opts.Env...)
 	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
 	n.cmd.SysProcAttr = attributes()
-	began := time.Now()
+	n.began = time.Now()
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
@@ -164,13 +197,18 @@ func (n *Node) start() {
 	n.done = done
 	cmd := n.cmd
 	go func() { cmd.Wait(); close(done) }() //nolint:errcheck // the way it ends is judged by the test
-	for time.Since(began) < 30*time.Second {
+}
+
+// await waits until the server serves.
+func (n *Node) await() {
+	n.t.Helper()
+	for time.Since(n.began) < patience {
 		if n.healthy() {
-			n.Took = time.Since(began)
+			n.Took = time.Since(n.began)
 			return
 		}
 		select {
-		case <-done:
+		case <-n.done:
 			n.t.Fatalf("granary ended before it served:\n%s", n.out)
 		case <-time.After(5 * time.Millisecond):
 		}
@@ -207,7 +245,7 @@ func (n *Node) Stop() {
 	}
 	select {
 	case <-n.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		n.t.Fatalf("granary does not stop:\n%s", n.out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -100,7 +101,7 @@ func (c *client) once(ctx context.Context, operation string, e effect, again boo
 	defer cancel()
 	began := time.Now() // measured, not decided by
 	units, err := send(bounded)
-	f := judge(err, m.sent.Load())
+	f := judge(err, m.sent.Load(), m.cut.Load())
 	event := Event{Operation: operation, Elapsed: time.Since(began), Outcome: f.String(), Retry: again}
 	if e == reads {
 		event.ReadUnits = units
@@ -160,8 +161,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // sender is the HTTP client of the SDK for the service alone, not for the
-// fetching of credentials. It notes in a request's mark that it may have left:
-// what failed before needs no settling.
+// fetching of credentials. It notes in a request's mark that it may have left,
+// as what failed before needs no settling, and that its answer was cut off.
 type sender struct{ *http.Client }
 
 // Do implements the SDK's HTTPClient.
@@ -173,9 +174,31 @@ func (s sender) Do(r *http.Request) (*http.Response, error) {
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { m.sent.Store(true) },
 	})
-	return s.Client.Do(r.WithContext(ctx))
+	resp, err := s.Client.Do(r.WithContext(ctx))
+	if err == nil {
+		resp.Body = answer{resp.Body, m}
+	}
+	return resp, err
 }
 
 type markKey struct{}
 
-type mark struct{ sent atomic.Bool }
+// mark is what is known of a request beside its error.
+type mark struct {
+	sent atomic.Bool // a connection was given to it
+	cut  atomic.Bool // the body of its answer could not be read to the end
+}
+
+// answer is the body of an answer.
+type answer struct {
+	io.ReadCloser
+	mark *mark
+}
+
+func (a answer) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader returns it as it is
+		a.mark.cut.Store(true)
+	}
+	return n, err
+}

@@ -18,12 +18,13 @@ const (
 	refused        // for a reason that stays: nothing written
 	throttled      // for load: nothing written
 	unsent         // no connection: nothing written
+	unread         // refused, for a reason that was lost on the way: nothing written
 	faulty         // the service answered that it failed: written or not
 	broken         // no answer that could be read: written or not
 )
 
 func (f fate) String() string {
-	return [...]string{"ok", "conflict", "refused", "throttled", "unsent", "faulty", "broken"}[f]
+	return [...]string{"ok", "conflict", "refused", "throttled", "unsent", "unread", "faulty", "broken"}[f]
 }
 
 // final says that a repetition would end the same way.
@@ -62,8 +63,8 @@ var faultCodes = map[string]bool{
 }
 
 // judge says what became of a request that ended with err; sent is whether a
-// connection was ever given to it.
-func judge(err error, sent bool) fate {
+// connection was ever given to it, cut whether its answer broke off.
+func judge(err error, sent, cut bool) fate {
 	if err == nil {
 		return done
 	}
@@ -88,6 +89,8 @@ func judge(err error, sent bool) fate {
 		return faulty
 	case status == http.StatusTooManyRequests:
 		return throttled
+	case status >= http.StatusBadRequest && cut:
+		return unread
 	case status >= http.StatusMultipleChoices:
 		return refused // not the API's, such as a proxy's; the SDK could not read more
 	case !sent:

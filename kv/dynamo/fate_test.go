@@ -45,13 +45,14 @@ func TestJudge(t *testing.T) {
 		{"access", answered(400, coded("AccessDeniedException")), true, refused},
 		{"table", answered(400, &types.ResourceNotFoundException{}), true, refused},
 		{"redirect", answered(302, errors.New("no JSON")), true, refused},
+		{"no JSON", answered(400, errors.New("no JSON")), true, refused},
 		{"half an answer", answered(200, io.ErrUnexpectedEOF), true, broken},
 		{"connection lost", fmt.Errorf("send: %w", io.EOF), true, broken},
 		{"time-out on a connection", context.DeadlineExceeded, true, broken},
 		{"no connection", errors.New("connection refused"), false, unsent},
 		{"no credentials", context.DeadlineExceeded, false, unsent},
 	} {
-		if got := judge(test.err, test.sent); got != test.want {
+		if got := judge(test.err, test.sent, false); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
 	}

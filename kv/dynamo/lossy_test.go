@@ -60,6 +60,10 @@ func (l lossy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case 4:
 		fault(w, "")
 	case 5:
+		if resp.StatusCode == http.StatusBadRequest {
+			cutOff(w, "")
+			return
+		}
 		half(w, "")
 	default:
 		for k, v := range resp.Header {

@@ -155,6 +155,13 @@ func half(w http.ResponseWriter, body string) {
 	drop(w, body)
 }
 
+// cutOff is a refusal that breaks off before it says why.
+func cutOff(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Length", "100")
+	w.WriteHeader(http.StatusBadRequest)
+	half(w, body)
+}
+
 var ok = reply(map[string]any{})
 
 // stored is an item as the service has it.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"testing"
 	"time"
 
@@ -63,11 +62,11 @@ func TestUnknownOnlyWhenTheContextEnds(t *testing.T) {
 		"DeleteIf": func(ctx context.Context, s *dynamo.Store) error { return s.DeleteIf(ctx, key, "old") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := serve(t, dynamo.Config{MaxRetries: -1}, slices.Repeat([]step{drop}, 1000)...)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			s, _ := serve(t, dynamo.Config{MaxRetries: -1}, drop, drop, func(w http.ResponseWriter, body string) { cancel(); drop(w, body) })
 			err := write(ctx, s)
-			if !errors.Is(err, kv.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			if !errors.Is(err, kv.ErrUnknown) || !errors.Is(err, context.Canceled) {
 				t.Errorf("%v, want ErrUnknown and the end of the context", err)
 			}
 			if n := s.Stats().Retries; n < 2 {
@@ -94,9 +93,31 @@ func TestUnknownThenRefused(t *testing.T) {
 	}
 }
 
+// TestRefusalCutOff: a refusal whose reason got lost wrote nothing, so that the
+// answer to the repetition is that to the write.
+func TestRefusalCutOff(t *testing.T) {
+	for name, write := range map[string]func(*dynamo.Store) error{
+		"PutIf":    func(s *dynamo.Store) error { return s.PutIf(t.Context(), item, "old") },
+		"DeleteIf": func(s *dynamo.Store) error { return s.DeleteIf(t.Context(), key, "old") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := serve(t, dynamo.Config{}, cutOff, conflicting(nil))
+			if err := write(s); !errors.Is(err, kv.ErrConflict) {
+				t.Errorf("%v, want a conflict", err)
+			}
+			c.wantSame(2)
+			if got := s.Stats(); got.Unsettled != 0 || got.Retries != 1 {
+				t.Errorf("%+v, want one repetition and nothing to settle", got)
+			}
+		})
+	}
+}
+
 func TestTimeoutIsAnUnknownOutcome(t *testing.T) {
-	s, c := serve(t, dynamo.Config{ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 400 * time.Millisecond},
-		func(http.ResponseWriter, string) { time.Sleep(800 * time.Millisecond) }, ok)
+	again := make(chan struct{})
+	s, c := serve(t, dynamo.Config{ConnectTimeout: 500 * time.Millisecond, ReadTimeout: 1500 * time.Millisecond},
+		func(http.ResponseWriter, string) { <-again }, // silent until the client has lost patience
+		func(w http.ResponseWriter, body string) { close(again); ok(w, body) })
 	if err := s.PutIf(t.Context(), item, ""); err != nil {
 		t.Error(err)
 	}
@@ -239,15 +260,7 @@ func TestRefusedAtOnce(t *testing.T) {
 
 // TestNoConnection: what never left is not unknown.
 func TestNoConnection(t *testing.T) {
-	var l net.ListenConfig
-	gone, err := l.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := gone.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = dynamo.Open(t.Context(), dynamo.Config{Table: "t", Endpoint: "http://" + gone.Addr().String(), MaxRetries: 1})
+	_, err := dynamo.Open(t.Context(), dynamo.Config{Table: "t", Endpoint: "http://127.0.0.1:1", MaxRetries: 1})
 	if !errors.As(err, new(*net.OpError)) || errors.Is(err, kv.ErrUnknown) || errors.Is(err, kv.ErrThrottled) {
 		t.Errorf("%v, want the refused connection", err)
 	}

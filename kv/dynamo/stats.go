@@ -21,7 +21,8 @@ type Event struct {
 	Operation string // as the API calls it: GetItem, PutItem, …
 	Elapsed   time.Duration
 	// Outcome is ok, conflict, throttled, faulty (an error of the service),
-	// broken (no answer), unsent (no connection) or refused (anything else).
+	// broken (no answer), unsent (no connection), unread (a refusal whose reason
+	// got lost) or refused (anything else).
 	Outcome    string
 	Retry      bool // repeats a request
 	ReadUnits  float64

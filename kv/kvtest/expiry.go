@@ -69,10 +69,10 @@ func testExpired(t *testing.T, e *env) {
 
 func testExpiry(t *testing.T, e *env) {
 	ctx := t.Context()
-	far := expiring(e.key("far"), "far", e.now().Add(time.Hour))
-	soon := expiring(e.key("soon"), "soon", e.now().Add(2*time.Second))
-	blind := expiring(e.blindKey("soon"), "soon", e.now().Add(2*time.Second))
-	extended := expiring(e.key("extended"), "v", e.now().Add(2*time.Second))
+	far := expiring(e.key("far"), "far", e.now().Add(e.lasts+time.Hour))
+	soon := expiring(e.key("soon"), "soon", e.now().Add(e.lasts))
+	blind := expiring(e.blindKey("soon"), "soon", e.now().Add(e.lasts))
+	extended := expiring(e.key("extended"), "v", e.now().Add(e.lasts))
 	for _, i := range []kv.Item{far, soon, extended} {
 		e.putIf(t, i, "")
 	}
@@ -87,7 +87,7 @@ func testExpiry(t *testing.T, e *env) {
 	kept := item(extended.Key, "for ever")
 	e.putIf(t, kept, extended.Version)
 
-	e.advance(3 * time.Second)
+	e.advance(e.lasts + time.Second)
 	e.wantsNone(t, soon.Key)
 	e.wantsNone(t, blind.Key)
 	e.wants(t, far)

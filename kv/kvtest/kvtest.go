@@ -20,6 +20,7 @@ type suite struct {
 	open    func(*testing.T) kv.Store
 	now     func() time.Time
 	advance func(time.Duration)
+	lasts   time.Duration // of items that expire in a test
 	items   int
 	steps   int
 	lossy   bool
@@ -31,7 +32,7 @@ type Option func(*suite)
 
 // Clock makes the suite move time instead of waiting for items to expire.
 func Clock(now func() time.Time, advance func(time.Duration)) Option {
-	return func(s *suite) { s.now, s.advance = now, advance }
+	return func(s *suite) { s.now, s.advance, s.lasts = now, advance, time.Hour }
 }
 
 // Items is the number of items in the tests of long queries, 3,000 by default.
@@ -53,7 +54,7 @@ func LostReplies() Option { return func(s *suite) { s.lossy = true } }
 
 // Test runs the suite. open returns a store for one test and cleans it up.
 func Test(t *testing.T, open func(t *testing.T) kv.Store, options ...Option) {
-	s := &suite{open: open, now: time.Now, advance: time.Sleep, items: 3000, steps: 40}
+	s := &suite{open: open, now: time.Now, advance: time.Sleep, lasts: 2 * time.Second, items: 3000, steps: 40}
 	for _, o := range options {
 		o(s)
 	}

@@ -49,11 +49,21 @@ type Observer interface {
 	End(op, result int, took time.Duration)
 }
 
+// Tracer is an [Observer] that shows single calls too. It is optional.
+type Tracer interface {
+	// Trace is told of a call that begins; op is a place in Ops. What it
+	// returns is told of its result, a place in Results, when the call has
+	// ended, which a query has when its last item was taken. It is nil to hear
+	// nothing of this call.
+	Trace(ctx context.Context, op int) (end func(result int))
+}
+
 // Store tells its observer of the calls to the store it wraps; make it with
 // [New].
 type Store struct {
 	inner    kv.Store
 	observer Observer
+	tracer   Tracer // nil if there is none
 }
 
 var (
@@ -63,7 +73,10 @@ var (
 )
 
 // New wraps a store.
-func New(inner kv.Store, o Observer) *Store { return &Store{inner, o} }
+func New(inner kv.Store, o Observer) *Store {
+	t, _ := o.(Tracer)
+	return &Store{inner, o, t}
+}
 
 // Traits are those of the wrapped store.
 func (s *Store) Traits() kv.Traits { return kv.TraitsOf(s.inner) }
@@ -86,58 +99,78 @@ func resultOf(err error) int {
 	return failed
 }
 
-// began begins a call, whose end it returns.
-func (s *Store) began() time.Time {
-	s.observer.Begin()
-	return time.Now()
+// call is one under way.
+type call struct {
+	op    int
+	began time.Time
+	end   func(result int) // nil if nobody traces it
 }
 
-func (s *Store) ended(op int, began time.Time, err error) error {
-	s.observer.End(op, resultOf(err), time.Since(began))
+// began begins a call, whose end it returns.
+func (s *Store) began(ctx context.Context, op int) call {
+	c := call{op: op}
+	if s.tracer != nil {
+		c.end = s.tracer.Trace(ctx, op)
+	}
+	s.observer.Begin()
+	c.began = time.Now()
+	return c
+}
+
+func (s *Store) ended(c call, err error) error {
+	result := resultOf(err)
+	s.observer.End(c.op, result, time.Since(c.began))
+	c.traced(result)
 	return err
+}
+
+func (c call) traced(result int) {
+	if c.end != nil {
+		c.end(result)
+	}
 }
 
 // Get implements [kv.Store].
 func (s *Store) Get(ctx context.Context, key kv.Key, opts ...kv.ReadOption) (kv.Item, error) {
-	t := s.began()
+	c := s.began(ctx, get)
 	item, err := s.inner.Get(ctx, key, opts...)
-	return item, s.ended(get, t, err)
+	return item, s.ended(c, err)
 }
 
 // Put implements [kv.Store].
 func (s *Store) Put(ctx context.Context, item kv.Item) error {
-	t := s.began()
-	return s.ended(put, t, s.inner.Put(ctx, item))
+	c := s.began(ctx, put)
+	return s.ended(c, s.inner.Put(ctx, item))
 }
 
 // PutIf implements [kv.Store].
 func (s *Store) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
-	t := s.began()
-	return s.ended(putIf, t, s.inner.PutIf(ctx, item, old))
+	c := s.began(ctx, putIf)
+	return s.ended(c, s.inner.PutIf(ctx, item, old))
 }
 
 // PutIfLazy implements [kv.LazyPutter].
 func (s *Store) PutIfLazy(ctx context.Context, item kv.Item, old kv.Version) error {
-	t := s.began()
-	return s.ended(putIfLazy, t, kv.PutIfLazy(ctx, s.inner, item, old))
+	c := s.began(ctx, putIfLazy)
+	return s.ended(c, kv.PutIfLazy(ctx, s.inner, item, old))
 }
 
 // Delete implements [kv.Store].
 func (s *Store) Delete(ctx context.Context, key kv.Key) error {
-	t := s.began()
-	return s.ended(remove, t, s.inner.Delete(ctx, key))
+	c := s.began(ctx, remove)
+	return s.ended(c, s.inner.Delete(ctx, key))
 }
 
 // DeleteIf implements [kv.Store].
 func (s *Store) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
-	t := s.began()
-	return s.ended(removeIf, t, s.inner.DeleteIf(ctx, key, old))
+	c := s.began(ctx, removeIf)
+	return s.ended(c, s.inner.DeleteIf(ctx, key, old))
 }
 
 // BatchPut implements [kv.Store].
 func (s *Store) BatchPut(ctx context.Context, items []kv.Item) error {
-	t := s.began()
-	return s.ended(batchPut, t, s.inner.BatchPut(ctx, items))
+	c := s.began(ctx, batchPut)
+	return s.ended(c, s.inner.BatchPut(ctx, items))
 }
 
 // Query implements [kv.Store]. Its time is that to the first item, or to the
@@ -145,18 +178,20 @@ func (s *Store) BatchPut(ctx context.Context, items []kv.Item) error {
 // ever.
 func (s *Store) Query(ctx context.Context, partition, from, to string, opts ...kv.ReadOption) iter.Seq2[kv.Item, error] {
 	return func(yield func(kv.Item, error) bool) {
-		began := s.began()
+		c := s.began(ctx, query)
 		first := time.Duration(-1)
 		var failure error
 		defer func() {
 			if first < 0 {
-				first = time.Since(began)
+				first = time.Since(c.began)
 			}
-			s.observer.End(query, resultOf(failure), first)
+			result := resultOf(failure)
+			s.observer.End(query, result, first)
+			c.traced(result)
 		}()
 		for item, err := range s.inner.Query(ctx, partition, from, to, opts...) {
 			if first < 0 {
-				first = time.Since(began)
+				first = time.Since(c.began)
 			}
 			failure = err
 			if !yield(item, err) {

@@ -1,6 +1,7 @@
 package meter_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,6 +96,61 @@ func TestCallsAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.wants(t, "query success 2", "delete_if success 1", "put success 1", "batch_put success 1", "delete success 1")
+}
+
+// traced is an observer that traces calls whose context says so.
+type traced struct {
+	heard
+	traces []string
+}
+
+type wanted struct{}
+
+func (h *traced) Trace(ctx context.Context, op int) func(result int) {
+	if ctx.Value(wanted{}) == nil {
+		return nil
+	}
+	return func(result int) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.traces = append(h.traces, meter.Ops[op]+" "+meter.Results[result])
+	}
+}
+
+func TestTracer(t *testing.T) {
+	h := &traced{heard: heard{calls: map[string]int{}}}
+	s := meter.New(mem.New(mem.Options{}), h)
+	ctx := context.WithValue(t.Context(), wanted{}, true)
+	k := kv.Key{Partition: "z", Sort: "k"}
+	item := kv.Item{Key: k, Version: kv.NewVersion()}
+	blind := kv.Item{Key: kv.Key{Partition: "t/x/0", Sort: "k"}}
+	if _, err := s.Get(t.Context(), k); !errors.Is(err, kv.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, k); !errors.Is(err, kv.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.PutIfLazy(ctx, item, ""), s.Put(ctx, blind), s.BatchPut(ctx, []kv.Item{blind}), s.Delete(ctx, blind.Key)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutIf(ctx, kv.Item{Key: k, Version: kv.NewVersion()}, ""); !errors.Is(err, kv.ErrConflict) {
+		t.Fatal(err)
+	}
+	for range s.Query(ctx, "z", "", "") {
+		if n := len(h.traces); n != 6 {
+			t.Errorf("%d calls have ended while the query's items are taken", n)
+		}
+	}
+	if err := s.DeleteIf(ctx, k, item.Version); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"get not_found", "put_if_lazy success", "put success", "batch_put success", "delete success", "put_if conflict", "query success", "delete_if success",
+	}
+	if !slices.Equal(h.traces, want) {
+		t.Errorf("traced %q, want %q", h.traces, want)
+	}
+	h.wants(t, "get not_found 2", "put_if_lazy success 1", "put success 1", "batch_put success 1", "delete success 1", "put_if conflict 1", "query success 1", "delete_if success 1")
 }
 
 // A consumer that takes its time is not the store's.

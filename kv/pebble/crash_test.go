@@ -75,14 +75,17 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(acknowledged) < 50 {
+	if len(acknowledged) < 5*fewest {
 		t.Fatalf("only %d writes were acknowledged", len(acknowledged))
 	}
 	t.Logf("%d acknowledged writes survived", len(acknowledged))
 }
 
-// killedRun runs a child for some time after its first acknowledgement and
-// returns what it acknowledged.
+// fewest is how many writes a child acknowledges at least.
+const fewest = 20
+
+// killedRun runs a child for some time after its first acknowledgements, which
+// take longer on a slow disk, and returns what it acknowledged.
 func killedRun(t *testing.T, dir string, life time.Duration) (ids []string) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^$")
@@ -98,7 +101,7 @@ func killedRun(t *testing.T, dir string, life time.Duration) (ids []string) {
 	lines := bufio.NewScanner(out)
 	var kill *time.Timer
 	for lines.Scan() {
-		if kill == nil {
+		if kill == nil && len(ids) >= fewest {
 			kill = time.AfterFunc(life, func() { child.Process.Kill() }) //nolint:errcheck // it may be dead
 		}
 		if strings.HasPrefix(lines.Text(), "error") {
@@ -107,9 +110,6 @@ func killedRun(t *testing.T, dir string, life time.Duration) (ids []string) {
 		ids = append(ids, lines.Text())
 	}
 	child.Wait() //nolint:errcheck // it was killed
-	if len(ids) == 0 {
-		t.Fatal("the child acknowledged nothing")
-	}
 	return ids
 }
 
@@ -148,10 +148,13 @@ func TestPowerLoss(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(50 * time.Millisecond)
-		mu.Lock()
-		ids := acknowledged
-		mu.Unlock()
+		var ids []string
+		for end := time.Now().Add(time.Minute); len(ids) == 0 && time.Now().Before(end); {
+			time.Sleep(50 * time.Millisecond)
+			mu.Lock()
+			ids = acknowledged
+			mu.Unlock()
+		}
 		lost := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(seed) * 30, RNG: rand.New(rand.NewPCG(seed, 1))})
 		cancel()
 		wg.Wait()

@@ -258,7 +258,7 @@ func TestVolumeFilledByOthers(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	v.other.Add(v.free())
-	late := time.AfterFunc(20*time.Second, func() { close(stop) })
+	late := time.AfterFunc(time.Minute, func() { close(stop) })
 	wg.Wait()
 	if !late.Stop() {
 		t.Fatal("writers were not refused")

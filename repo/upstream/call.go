@@ -255,28 +255,25 @@ func (c *call) exchange(ctx context.Context, method string, u *url.URL, header h
 	req.Header = header.Clone()
 	req.Header.Set("User-Agent", c.client.userAgent)
 	req.Header.Set("Accept-Encoding", "identity")
-	c.client.decorate(ctx, req.Header)
+	sent := c.client.send(ctx, Exchange{Method: method, Host: u.Host, URL: show(u)}, req.Header)
 
 	transport := c.client.direct
 	if c.public {
 		transport = c.client.afterPublic
 	}
-	start := time.Now()
 	resp, err := transport.RoundTrip(req) //nolint:bodyclose // closed by who reads it, or below
-	seen := Exchange{Method: method, Host: u.Host, URL: show(u), Elapsed: time.Since(start), Err: err}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		c.client.observe(ctx, seen)
+		sent.ended(0, err)
 		if blames(ctx, err, reached.Load() != nil) {
 			pass.bad()
 		}
 		pass.end()
 		return nil, failure(u, err)
 	}
-	seen.Status = resp.StatusCode
-	c.client.observe(ctx, seen)
+	sent.ended(resp.StatusCode, nil)
 	if a := reached.Load(); a != nil && classify(addressOf(*a)) == public {
 		c.public = true
 	}

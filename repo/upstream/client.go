@@ -23,11 +23,11 @@ type Config struct {
 	Timeouts  Timeouts
 	// TLS, for certificates that the system does not trust. Optional.
 	TLS *tls.Config
-	// Decorate may add headers to each request, such as traceparent. Optional.
-	Decorate func(context.Context, http.Header)
-	// Observe is told of each request that was sent once its answer has begun
-	// or failed. Optional.
-	Observe func(context.Context, Exchange)
+	// Sends is told of each request before it is sent, and may add to its
+	// header, traceparent for one. What it returns is told of the request again
+	// once its answer has begun or failed; nil for who does not want to know.
+	// Optional.
+	Sends func(context.Context, Exchange, http.Header) func(Exchange)
 	// Resolve returns the addresses of a host name. nil: the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Dial connects to an address and port that the guard has let pass. nil: a
@@ -70,8 +70,7 @@ type Client struct {
 	now       func() time.Time
 	userAgent string
 	timeouts  Timeouts
-	decorate  func(context.Context, http.Header)
-	observe   func(context.Context, Exchange)
+	sends     func(context.Context, Exchange, http.Header) func(Exchange)
 	guard     *guard
 	gate      *gate
 	tokens    *tokens
@@ -88,11 +87,8 @@ func New(c Config) *Client {
 	if c.UserAgent == "" {
 		c.UserAgent = "granary"
 	}
-	if c.Decorate == nil {
-		c.Decorate = func(context.Context, http.Header) {}
-	}
-	if c.Observe == nil {
-		c.Observe = func(context.Context, Exchange) {}
+	if c.Sends == nil {
+		c.Sends = func(context.Context, Exchange, http.Header) func(Exchange) { return nil }
 	}
 	if c.Resolve == nil {
 		c.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -105,7 +101,7 @@ func New(c Config) *Client {
 	t := c.Timeouts.orDefault()
 	g := &guard{deny: unmapped(c.Deny), allow: unmapped(c.Allow), resolve: c.Resolve, dial: c.Dial, timeout: t.Connect}
 	return &Client{
-		now: c.Now, userAgent: c.UserAgent, timeouts: t, decorate: c.Decorate, observe: c.Observe,
+		now: c.Now, userAgent: c.UserAgent, timeouts: t, sends: c.Sends,
 		guard: g, gate: newGate(c.Now), tokens: newTokens(c.Now),
 		direct:      newTransport(c.TLS, t, g.dialer(false)),
 		afterPublic: newTransport(c.TLS, t, g.dialer(true)),

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"granary/formats"
@@ -165,21 +166,23 @@ func TestSomeAddressesAreRefused(t *testing.T) {
 
 // A dead address leaves time for the next one.
 func TestDeadAddress(t *testing.T) {
-	w := newWorld(t)
-	w.serve("a.test", "203.0.113.1", text("x"))
-	c := w.client(Config{Timeouts: Timeouts{Connect: 200 * time.Millisecond}})
-	c.guard.resolve = func(context.Context, string) ([]netip.Addr, error) {
-		return []netip.Addr{netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("203.0.113.1")}, nil
-	}
-	dial := c.guard.dial
-	c.guard.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if strings.HasPrefix(address, "203.0.113.9:") {
-			<-ctx.Done()
-			return nil, ctx.Err()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serveInMemory("a.test", "203.0.113.1", text("x"))
+		c := w.client(Config{Timeouts: Timeouts{Connect: 200 * time.Millisecond}})
+		c.guard.resolve = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("203.0.113.1")}, nil
 		}
-		return dial(ctx, network, address)
-	}
-	mustGet(t, c, Request{Base: "http://a.test/"}, "x")
+		dial := c.guard.dial
+		c.guard.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if strings.HasPrefix(address, "203.0.113.9:") {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return dial(ctx, network, address)
+		}
+		mustGet(t, c, Request{Base: "http://a.test/"}, "x")
+	})
 }
 
 func TestRedirects(t *testing.T) {

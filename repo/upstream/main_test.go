@@ -3,7 +3,7 @@ package upstream
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"granary/integration/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Verify(m) }

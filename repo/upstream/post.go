@@ -24,11 +24,13 @@ func (c *Client) Post(ctx context.Context, url string, header http.Header, body 
 	}
 	r.Header = header.Clone()
 	r.Header.Set("User-Agent", c.userAgent)
-	c.decorate(ctx, r.Header)
+	sent := c.send(ctx, Exchange{Method: r.Method, Host: r.URL.Host, URL: show(r.URL)}, r.Header)
 	res, err := c.direct.RoundTrip(r)
 	if err != nil {
+		sent.ended(0, err)
 		return 0, fmt.Errorf("post to %s: %w", url, err)
 	}
+	sent.ended(res.StatusCode, nil)
 	defer res.Body.Close() //nolint:errcheck // the status is all that is wanted
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswered)
 	return res.StatusCode, nil

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -73,4 +74,24 @@ type Exchange struct {
 	Status  int    // 0: no answer
 	Elapsed time.Duration
 	Err     error // why there was no answer
+}
+
+// sending is an exchange under way.
+type sending struct {
+	exchange Exchange
+	began    time.Time
+	told     func(Exchange) // nil if nobody wants to know
+}
+
+// send tells that a request is about to be sent.
+func (c *Client) send(ctx context.Context, e Exchange, h http.Header) sending {
+	return sending{told: c.sends(ctx, e, h), exchange: e, began: time.Now()}
+}
+
+// ended tells what came of it.
+func (s sending) ended(status int, err error) {
+	if s.told != nil {
+		s.exchange.Status, s.exchange.Err, s.exchange.Elapsed = status, err, time.Since(s.began)
+		s.told(s.exchange)
+	}
 }

@@ -29,6 +29,7 @@ type world struct {
 	mu     sync.Mutex        // protects all below
 	names  map[string]string // host → address
 	routes map[string]string // address and port → where that really is
+	pipes  map[string]*pipes // address and port → a server in memory
 	dialed []string          // addresses and ports
 	clock  time.Time
 	roots  *x509.CertPool
@@ -36,7 +37,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	return &world{
-		t: t, names: map[string]string{}, routes: map[string]string{}, roots: x509.NewCertPool(),
+		t: t, names: map[string]string{}, routes: map[string]string{}, pipes: map[string]*pipes{}, roots: x509.NewCertPool(),
 		clock: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
 	}
 }
@@ -59,6 +60,58 @@ func (w *world) serveTLS(host, address string, h http.HandlerFunc) {
 	w.t.Cleanup(s.Close)
 	w.roots.AddCert(s.Certificate())
 	w.route(host, address, "443", s)
+}
+
+// serveInMemory is serve without a network, for tests in a bubble of synctest,
+// where time goes on only while everybody waits.
+func (w *world) serveInMemory(host, address string, h http.HandlerFunc) {
+	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	s := &http.Server{Handler: h} //nolint:gosec // a test's server
+	done := make(chan struct{})
+	go func() { defer close(done); s.Serve(l) }() //nolint:errcheck // ends with the test
+	w.t.Cleanup(func() {
+		s.Shutdown(context.Background()) //nolint:errcheck // clients are gone, handlers end
+		<-done
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.names[host] = address
+	w.pipes[net.JoinHostPort(address, "80")] = l
+}
+
+// pipes is a listener whose connections are pipes.
+type pipes struct {
+	conns  chan net.Conn
+	close  sync.Once
+	closed chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.close.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (*pipes) Addr() net.Addr { return &net.IPAddr{} }
+
+func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 func (w *world) route(host, address, port string, s *httptest.Server) {
@@ -94,7 +147,11 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 	w.mu.Lock()
 	w.dialed = append(w.dialed, address)
 	real, ok := w.routes[address]
+	memory := w.pipes[address]
 	w.mu.Unlock()
+	if memory != nil {
+		return memory.dial(ctx)
+	}
 	if !ok {
 		return nil, fmt.Errorf("nobody at %s", address)
 	}
@@ -203,8 +260,15 @@ func TestGet(t *testing.T) {
 	})
 	var seen []Exchange
 	c := w.client(Config{
-		Decorate: func(_ context.Context, h http.Header) { h.Set("Traceparent", "x") },
-		Observe:  func(_ context.Context, e Exchange) { seen = append(seen, e) },
+		Sends: func(_ context.Context, before Exchange, h http.Header) func(Exchange) {
+			h.Set("Traceparent", "x")
+			return func(e Exchange) {
+				if e.Elapsed <= 0 || before.URL != e.URL || before.Method != e.Method || before.Host != e.Host {
+					t.Errorf("told of %+v before and of %+v after", before, e)
+				}
+				seen = append(seen, e)
+			}
+		},
 	})
 	base := "http://user:secret@a.test/base/"
 	mustGet(t, c, Request{Base: base}, "base")

@@ -1,0 +1,7 @@
+package otlp
+
+// Limits that tests go by.
+const (
+	SpanQueue = spanQueue
+	LogQueue  = logQueue
+)
