@@ -26,8 +26,12 @@ func (h *hosted) along(ctx context.Context, path string) ([]record.Named, error)
 	if err := h.repo.format.Accept(ctx, op, nil, tx); err != nil && !errors.Is(err, formats.ErrNotFound) {
 		return nil, fmt.Errorf("find what belongs to %s/%s: %w", h.repo.Name, path, err)
 	}
+	return h.with(ctx, append([]formats.Op{op}, tx.deletes...))
+}
+
+// with returns records, where they are there, and what announces them.
+func (h *hosted) with(ctx context.Context, todo []formats.Op) ([]record.Named, error) {
 	var out []record.Named
-	todo := append([]formats.Op{op}, tx.deletes...)
 	for len(todo) > 0 {
 		d := todo[0]
 		todo = todo[1:]
@@ -42,11 +46,17 @@ func (h *hosted) along(ctx context.Context, path string) ([]record.Named, error)
 			return nil, err
 		}
 		out = append(out, record.Named{Scope: d.Scope, Name: d.Name, Version: version, Record: rec})
-		if f, ok := h.repo.format.(formats.Announcer); ok {
-			for scope, name := range f.Announces(d.Scope, d.Name) {
-				todo = append(todo, formats.Op{Scope: scope, Name: name})
-			}
-		}
+		todo = append(todo, h.announces(d.Scope, d.Name)...)
 	}
 	return out, nil
+}
+
+func (h *hosted) announces(scope, name string) []formats.Op {
+	var out []formats.Op
+	if f, ok := h.repo.format.(formats.Announcer); ok {
+		for scope, name := range f.Announces(scope, name) {
+			out = append(out, formats.Op{Scope: scope, Name: name})
+		}
+	}
+	return out
 }

@@ -267,26 +267,54 @@ func (h *Handle) at(ctx context.Context, path string) func(func(record.Named, er
 	}
 }
 
+// at may yield a record more than once.
 func (h *hosted) at(ctx context.Context, path string) func(func(record.Named, error) bool) {
 	return func(yield func(record.Named, error) bool) {
-		along, err := h.along(ctx, path)
-		if err != nil {
-			yield(record.Named{}, err)
-			return
-		}
-		for _, n := range along {
-			if !yield(n, nil) {
-				return
+		with := func(along []record.Named, err error) bool {
+			if err != nil {
+				yield(record.Named{}, err)
+				return false
 			}
+			for _, n := range along {
+				if !yield(n, nil) {
+					return false
+				}
+			}
+			return true
+		}
+		if !with(h.along(ctx, path)) {
+			return
 		}
 		for shard := range max(1, h.repo.Shards) {
 			for n, err := range h.service.Records.Below(ctx, h.repo.space, shard, path, record.Consistent) {
 				if !yield(n, err) || err != nil {
 					return
 				}
+				if !n.Record.Hidden(n.Name) && !with(h.elsewhere(ctx, n)) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// elsewhere returns what lists a file and may lie in another directory.
+func (h *hosted) elsewhere(ctx context.Context, n record.Named) ([]record.Named, error) {
+	if h.repo.index == nil {
+		return nil, nil
+	}
+	if _, ok := h.repo.format.(formats.Placer); ok {
+		return h.along(ctx, clientPath(n))
+	}
+	return h.with(ctx, h.announces(n.Scope, n.Name))
+}
+
+// clientPath is where clients find a record.
+func clientPath(n record.Named) string {
+	if n.Record.Path != "" {
+		return n.Record.Path
+	}
+	return formats.Join(n.Scope, n.Name)
 }
 
 // tell stamps the scopes of what became visible, then counts it.

@@ -72,11 +72,7 @@ func (s *Service) removeAlong(ctx context.Context, b *hosted, n record.Named, be
 	}
 	defer tx.close(ctx)
 	tx.gone = &n
-	rec := n.Record.Public(n.Scope, n.Name)
-	path := rec.Path
-	if path == "" {
-		path = rec.Key()
-	}
+	path := clientPath(n)
 	op, ok := b.repo.format.Route(formats.Req{Method: http.MethodDelete, Path: path})
 	if ok && op.Kind == formats.Delete {
 		if err := b.repo.format.Accept(ctx, op, nil, tx); err != nil && !errors.Is(err, formats.ErrNotFound) {
