@@ -19,14 +19,9 @@ type Commit struct {
 	Deleted []string
 }
 
-// put adds a record in the place of the same one as it was stored before.
-func (c *Commit) put(rec formats.Record) {
-	i := slices.IndexFunc(c.Put, func(r formats.Record) bool { return r.Scope == rec.Scope && r.Name == rec.Name })
-	if i >= 0 {
-		c.Put[i] = rec
-		return
-	}
-	c.Put = append(c.Put, rec)
+// forget takes a record out that is about to be stored again.
+func (c *Commit) forget(key string) {
+	c.Put = slices.DeleteFunc(c.Put, func(r formats.Record) bool { return r.Key() == key })
 }
 
 // tell is called once per commit, whatever wrote it.

@@ -117,6 +117,7 @@ func (t *tx) whole(ctx context.Context) error {
 			if !slices.Contains(gone, p.rec.Key()) && !slices.Contains(gone, p.rec.Points) {
 				continue
 			}
+			t.done.forget(p.rec.Key())
 			if _, err := t.publish(ctx, p, false); err != nil {
 				return t.explain(err)
 			}

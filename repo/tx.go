@@ -282,7 +282,7 @@ func (t *tx) publish(ctx context.Context, p put, judged bool) (record.Record, er
 		t.service.Observer.Ingested(t.repo.Format, string(t.repo.Type), out.Same || known, rec.Size)
 	}
 	if !out.Same {
-		t.done.put(out.Record.Public(p.rec.Scope, p.rec.Name))
+		t.done.Put = append(t.done.Put, out.Record.Public(p.rec.Scope, p.rec.Name))
 	}
 	return out.Record, nil
 }
