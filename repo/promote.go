@@ -298,11 +298,9 @@ func (h *hosted) at(ctx context.Context, path string) func(func(record.Named, er
 	}
 }
 
-// elsewhere returns what lists a file and may lie in another directory. Where
-// records announce no others, all that belongs together lies together: a format
-// is not asked for each file then, which could read as much each time.
+// elsewhere returns what lists a file and may lie in another directory.
 func (h *hosted) elsewhere(ctx context.Context, n record.Named) ([]record.Named, error) {
-	if _, ok := h.repo.format.(formats.Announcer); !ok || h.repo.index == nil {
+	if h.repo.index == nil {
 		return nil, nil
 	}
 	if _, ok := h.repo.format.(formats.Placer); ok {
