@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -22,6 +21,7 @@ import (
 
 	"granary/formats"
 	"granary/httpapi/exchange"
+	"granary/integration/pipe"
 	"granary/repo/config"
 )
 
@@ -249,40 +249,21 @@ func TestStalledBodyIsGivenUp(t *testing.T) {
 	})
 }
 
-// pipes is a listener whose connections are pipes, for servers in a bubble of
-// synctest, where time goes on only while everybody waits.
-type pipes struct {
-	conns  chan net.Conn
-	close  sync.Once
-	closed chan struct{}
-}
+// pipes leads to a server in a bubble of synctest.
+type pipes struct{ *pipe.Listener }
 
 // pipeTo runs a server at the other end of pipes.
-func pipeTo(t *testing.T, c ServerConfig) *pipes {
-	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+func pipeTo(t *testing.T, c ServerConfig) pipes {
+	p := pipes{pipe.Listen()}
 	serveOn(t, p, c)
 	return p
 }
 
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
+func (p pipes) dial(t *testing.T) *wire {
+	client, err := p.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func (p *pipes) Close() error {
-	p.close.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (*pipes) Addr() net.Addr { return &net.IPAddr{} }
-
-func (p *pipes) dial(t *testing.T) *wire {
-	client, server := net.Pipe()
-	p.conns <- server
 	t.Cleanup(func() { client.Close() })
 	return &wire{t, client, bufio.NewReader(client)}
 }

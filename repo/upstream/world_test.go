@@ -20,24 +20,25 @@ import (
 	"time"
 
 	"granary/formats"
+	"granary/integration/pipe"
 )
 
 // world is a network of servers under names and addresses of the test's
 // choice, all of them really on the loopback.
 type world struct {
 	t      *testing.T
-	mu     sync.Mutex        // protects all below
-	names  map[string]string // host → address
-	routes map[string]string // address and port → where that really is
-	pipes  map[string]*pipes // address and port → a server in memory
-	dialed []string          // addresses and ports
+	mu     sync.Mutex                // protects all below
+	names  map[string]string         // host → address
+	routes map[string]string         // address and port → where that really is
+	pipes  map[string]*pipe.Listener // address and port → a server in memory
+	dialed []string                  // addresses and ports
 	clock  time.Time
 	roots  *x509.CertPool
 }
 
 func newWorld(t *testing.T) *world {
 	return &world{
-		t: t, names: map[string]string{}, routes: map[string]string{}, pipes: map[string]*pipes{}, roots: x509.NewCertPool(),
+		t: t, names: map[string]string{}, routes: map[string]string{}, pipes: map[string]*pipe.Listener{}, roots: x509.NewCertPool(),
 		clock: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
 	}
 }
@@ -65,7 +66,7 @@ func (w *world) serveTLS(host, address string, h http.HandlerFunc) {
 // serveInMemory is serve without a network, for tests in a bubble of synctest,
 // where time goes on only while everybody waits.
 func (w *world) serveInMemory(host, address string, h http.HandlerFunc) {
-	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	l := pipe.Listen()
 	s := &http.Server{Handler: h} //nolint:gosec // a test's server
 	done := make(chan struct{})
 	go func() { defer close(done); s.Serve(l) }() //nolint:errcheck // ends with the test
@@ -77,41 +78,6 @@ func (w *world) serveInMemory(host, address string, h http.HandlerFunc) {
 	defer w.mu.Unlock()
 	w.names[host] = address
 	w.pipes[net.JoinHostPort(address, "80")] = l
-}
-
-// pipes is a listener whose connections are pipes.
-type pipes struct {
-	conns  chan net.Conn
-	close  sync.Once
-	closed chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.close.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (*pipes) Addr() net.Addr { return &net.IPAddr{} }
-
-func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 func (w *world) route(host, address, port string, s *httptest.Server) {
@@ -150,7 +116,7 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 	memory := w.pipes[address]
 	w.mu.Unlock()
 	if memory != nil {
-		return memory.dial(ctx)
+		return memory.Dial(ctx)
 	}
 	if !ok {
 		return nil, fmt.Errorf("nobody at %s", address)
