@@ -17,7 +17,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "yum4" }
+func (*Format) Renderer() string { return "yum5" }
 
 // Render writes all metadata of a root, or what only the keys are needed for.
 func (f *Format) Render(ctx context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
