@@ -198,12 +198,17 @@ func (m *metadata) addPackage() error {
 }
 
 // relative is a path in the repository as seen from a root. Snapshots list
-// packages that lie elsewhere; their paths are found below the snapshot too.
+// packages that lie elsewhere; their paths are found below the snapshot too. An
+// upstream may have a root beside its packages: from there the way leads up.
 func relative(root, p string) string {
-	if rest, ok := strings.CutPrefix(p, root+"/"); ok && root != "" {
+	rest, below := strings.CutPrefix(p, root+"/")
+	switch {
+	case root == "" || strings.HasPrefix(root, snapshots+"/"):
+		return p
+	case below:
 		return rest
 	}
-	return p
+	return strings.Repeat("../", strings.Count(root, "/")+1) + p
 }
 
 // The beginnings and ends of the three documents.
