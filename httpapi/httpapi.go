@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -28,6 +29,7 @@ import (
 	"granary/httpapi/nexus"
 	"granary/httpapi/origin"
 	"granary/httpapi/registry"
+	"granary/httpapi/requestpath"
 	"granary/httpapi/rest"
 	"granary/repo"
 	"granary/repo/config"
@@ -144,8 +146,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // cleaned or redirected before it was parsed.
 func (s *server) routes() error {
 	m := mux.NewRouter().SkipClean(true).UseEncodedPath()
-	// First, because it is the busiest.
-	m.PathPrefix("/repository/").HandlerFunc(s.repository)
+	m.PathPrefix(requestpath.Prefix).HandlerFunc(s.repository)
 	if s.Registry != nil {
 		m.Path(registry.Prefix).HandlerFunc(s.registry)
 		m.PathPrefix(registry.Prefix + "/").HandlerFunc(s.registry)
@@ -179,6 +180,23 @@ func (s *server) routes() error {
 	m.MethodNotAllowedHandler = http.HandlerFunc(s.wrongMethod)
 	s.router = m
 	return nil
+}
+
+// dispatch finds who answers. The paths of artifacts need no router, which
+// copies the request twice for variables that they don't have; those that are
+// spelled in an unusual way take the router, to the same handlers.
+func (s *server) dispatch(x *exchange.Exchange, r *http.Request) {
+	if u := r.URL; u.RawPath == "" {
+		if strings.HasPrefix(u.Path, requestpath.Prefix) {
+			s.repository(x, r)
+			return
+		}
+		if s.Registry != nil && strings.HasPrefix(u.Path, registry.Prefix+"/") {
+			s.registry(x, r)
+			return
+		}
+	}
+	s.router.ServeHTTP(x, r)
 }
 
 // route names a handler for metrics and log.

@@ -76,7 +76,7 @@ func (s *server) serve(x *exchange.Exchange, r *http.Request) {
 			return
 		}
 	}
-	s.router.ServeHTTP(x, r)
+	s.dispatch(x, r)
 }
 
 func (s *server) authenticate(x *exchange.Exchange, r *http.Request) error {

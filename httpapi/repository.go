@@ -229,8 +229,8 @@ func (a *artifact) read(op formats.Op) error {
 		return err
 	}
 	options := a.options(op)
-	if options.Document {
-		if c, err = a.s.expanded.Of(a.r.Context(), c, options.Base); err != nil {
+	if options.Document && c.Expand {
+		if c, err = a.s.expanded.Of(a.r.Context(), c, options.Base()); err != nil {
 			return err
 		}
 	}
@@ -249,7 +249,7 @@ func (a *artifact) options(op formats.Op) content.Options {
 		}
 	}
 	if o.Document {
-		o.Base = a.x.Base() + requestpath.Prefix + a.target.Name()
+		o.Base = func() string { return a.x.Base() + requestpath.Prefix + a.target.Name() }
 		o.Expand = a.s.Expand
 	}
 	return o

@@ -81,7 +81,12 @@ func (s Space) Shard(scope string) int {
 }
 
 func (s Space) partition(letter string, shard int) string {
-	return fmt.Sprintf("%s/%s/%04x", letter, s.Repo, shard)
+	b := make([]byte, 0, 64)
+	b = append(append(append(append(b, letter...), '/'), s.Repo...), '/')
+	for width := 0x1000; width > shard && width > 1; width >>= 4 {
+		b = append(b, '0')
+	}
+	return string(strconv.AppendInt(b, int64(shard), 16))
 }
 
 // Records is the partition of a shard of records.

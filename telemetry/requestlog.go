@@ -33,7 +33,13 @@ type Request struct {
 
 // LogRequest writes a line. Durations are whole nanoseconds.
 func LogRequest(ctx context.Context, l *slog.Logger, r *Request) {
-	l.LogAttrs(ctx, slog.LevelInfo, "request",
+	h := l.Handler()
+	if !h.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	// Not by the logger, which looks at the stack for the line of the program.
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
+	line.AddAttrs(
 		slog.String("request_id", r.ID),
 		slog.String("username", r.Username),
 		slog.String("ip", r.IP),
@@ -47,4 +53,5 @@ func LogRequest(ctx context.Context, l *slog.Logger, r *Request) {
 		slog.String("direction", string(r.Direction)),
 		slog.String("trace_id", r.TraceID),
 	)
+	_ = h.Handle(ctx, line) // as the logger does: there is nobody to tell
 }

@@ -5,6 +5,7 @@ package content
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -44,13 +45,21 @@ type Options struct {
 	Document bool
 	// Disposition is the Content-Disposition header; "" sends none.
 	Disposition string
-	// Base is the URL of the repository without a slash at its end, which
-	// Expand puts in place of the stand-ins of [formats.Content].Expand.
-	Base   string
+	// Base tells the URL of the repository without a slash at its end, which
+	// Expand puts in place of the stand-ins of [formats.Content].Expand. Only
+	// what has stand-ins needs it.
+	Base   func() string
 	Expand func(w io.Writer, base string) io.WriteCloser
 	// Now is the time of the answer. Optional: without it dates are taken to
 	// tell states apart.
 	Now time.Time
+}
+
+func (o *Options) base() string {
+	if o.Base == nil {
+		return ""
+	}
+	return o.Base()
 }
 
 // settled is the age from which a date tells one state from the next: dates
@@ -120,15 +129,24 @@ func (h *header) set(key, value string) {
 
 // describe sets what a 304 carries too.
 func (s *sender) describe() {
+	b := make([]byte, 0, 128)
 	if len(s.c.Sums.BLAKE3) > 0 {
-		s.etag = ETag(s.c.Sums)
+		b = appendTag(b, s.c.Sums)
+	}
+	tag := len(b)
+	if !s.c.Time.IsZero() {
+		b = s.modified().UTC().AppendFormat(b, http.TimeFormat)
+	}
+	text := string(b) // one for both
+	if tag > 0 {
+		s.etag = text[:tag]
 		if s.c.Expand {
-			s.etag = expandedTag(s.etag, s.o.Base)
+			s.etag = expandedTag(s.etag, s.o.base())
 		}
 		s.h.set("Etag", s.etag)
 	}
-	if !s.c.Time.IsZero() {
-		s.h.set("Last-Modified", s.modified().UTC().Format(http.TimeFormat))
+	if len(text) > tag {
+		s.h.set("Last-Modified", text[tag:])
 	}
 	s.h.set("Cache-Control", cacheControl(s.c.Fixed, s.o.Private))
 	if v := s.vary(); v != "" {
@@ -167,17 +185,25 @@ func (s *sender) payload() {
 	} else if s.c.BlobID != "" {
 		s.h.set("X-Blob-Id", s.c.BlobID)
 	}
-	if len(sums.SHA256) > 0 {
-		s.h.set("X-Checksum-Sha256", sums.Hex(digest.SHA256))
+	checksums := [...]struct {
+		header string
+		sum    []byte
+	}{
+		{"X-Checksum-Sha256", sums.SHA256},
+		{"X-Checksum-Sha1", sums.SHA1},
+		{"X-Checksum-Sha512", sums.SHA512},
+		{"X-Checksum-Md5", sums.MD5},
 	}
-	if len(sums.SHA1) > 0 {
-		s.h.set("X-Checksum-Sha1", sums.Hex(digest.SHA1))
+	b := make([]byte, 0, 288)
+	for _, c := range checksums {
+		b = hex.AppendEncode(b, c.sum)
 	}
-	if len(sums.SHA512) > 0 {
-		s.h.set("X-Checksum-Sha512", sums.Hex(digest.SHA512))
-	}
-	if len(sums.MD5) > 0 {
-		s.h.set("X-Checksum-Md5", sums.Hex(digest.MD5))
+	text := string(b) // one for all
+	for _, c := range checksums {
+		if n := hex.EncodedLen(len(c.sum)); n > 0 {
+			s.h.set(c.header, text[:n])
+			text = text[n:]
+		}
 	}
 }
 
@@ -264,7 +290,7 @@ func (s *sender) expanded() error {
 	}
 	defer src.Close() //nolint:errcheck // a reader
 	s.w.WriteHeader(http.StatusOK)
-	out := s.o.Expand(s.w, s.o.Base)
+	out := s.o.Expand(s.w, s.o.base())
 	if _, err := io.Copy(out, src); err != nil {
 		return aborted(err)
 	}
@@ -308,13 +334,11 @@ func ETag(s digest.Sums) string {
 	if len(s.BLAKE3) == 0 {
 		return ""
 	}
-	const digits = "0123456789abcdef"
-	b := make([]byte, 0, 66)
-	b = append(b, '"')
-	for _, c := range s.BLAKE3 {
-		b = append(b, digits[c>>4], digits[c&15])
-	}
-	return string(append(b, '"'))
+	return string(appendTag(make([]byte, 0, 66), s))
+}
+
+func appendTag(b []byte, s digest.Sums) []byte {
+	return append(hex.AppendEncode(append(b, '"'), s.BLAKE3), '"')
 }
 
 // expandedTag tells apart what one document becomes under several base URLs.

@@ -248,7 +248,7 @@ func (r *replacer) Close() error {
 func TestExpand(t *testing.T) {
 	c, o := testContent(t, "see BASE/x", true)
 	c.Expand = true
-	opt := Options{Document: true, Base: "https://example.com/repository/r", Expand: func(w io.Writer, base string) io.WriteCloser { return &replacer{w: w, base: base} }}
+	opt := Options{Document: true, Base: func() string { return "https://example.com/repository/r" }, Expand: func(w io.Writer, base string) io.WriteCloser { return &replacer{w: w, base: base} }}
 	resp, err := do(t, c, opt, http.MethodGet, "Range", "bytes=0-1")
 	if err != nil || resp.StatusCode != 200 || text(t, resp) != "see https://example.com/repository/r/x" {
 		t.Fatalf("%d %v", resp.StatusCode, err)
@@ -259,7 +259,7 @@ func TestExpand(t *testing.T) {
 		}
 	}
 	tag := resp.Header.Get("Etag")
-	opt.Base = "http://other.example.com/repository/r"
+	opt.Base = func() string { return "http://other.example.com/repository/r" }
 	if other, _ := do(t, c, opt, http.MethodGet); other.Header.Get("Etag") == tag || tag == ETag(c.Sums) {
 		t.Errorf("one entity tag for the documents of two hosts: %s", tag)
 	}

@@ -62,6 +62,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func (p *Policy) Client(r *http.Request) string {
 	peer := Peer(r)
 	if !p.proxy(peer) {
+		if host, _, ok := strings.Cut(r.RemoteAddr, ":"); ok && peer.Is4() && host[0] != '[' {
+			return host // what String would make anew
+		}
 		return peer.String()
 	}
 	hops := forwardedFor(r.Header)
