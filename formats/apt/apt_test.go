@@ -126,7 +126,8 @@ func TestRender(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"main/binary-amd64/Packages": "data hello", "main/binary-all/Packages": "data", "main/binary-riscv64/Packages": "data",
-		"extra/binary-arm64/Packages": "libtool", "extra/binary-riscv64/Packages": "", "main/binary-arm64/Packages": "missing",
+		"extra/binary-arm64/Packages": "libtool", "extra/binary-riscv64/Packages": "", "main/binary-arm64/Packages": "data",
+		"extra/binary-all/Packages": "", "extra/binary-amd64/Packages": "", "main/binary-mips/Packages": "missing",
 	} {
 		if got := names(path); got != want {
 			t.Errorf("%s has %q, want %q", path, got, want)

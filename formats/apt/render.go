@@ -73,9 +73,10 @@ type distribution struct {
 	pub     formats.Pub
 	decoder *zstd.Decoder
 
-	component, arch string    // of the section being written; "" for none
-	w               io.Writer // its index
-	done            map[string]bool
+	component, arch string                     // of the section being written; "" for none
+	w               io.Writer                  // its index
+	done            map[string]bool            // architectures that the component has an index of
+	sections        map[string]map[string]bool // done by component
 	contents        contents
 	pkg             string          // the package whose files follow, with component and architecture
 	shown           map[string]bool // the pointers of it that have a stanza
@@ -84,7 +85,6 @@ type distribution struct {
 	manual            paragraph // fields of Release that keep apt from upgrading by itself
 	components, archs []string
 	entries           []entry // what Release lists, in order
-	files             map[string]bool
 }
 
 func newDistribution(name string, pub formats.Pub) (*distribution, error) {
@@ -92,7 +92,7 @@ func newDistribution(name string, pub formats.Pub) (*distribution, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read names of files: %w", err)
 	}
-	return &distribution{name: name, pub: pub, decoder: dec, done: map[string]bool{}, files: map[string]bool{}}, nil
+	return &distribution{name: name, pub: pub, decoder: dec, done: map[string]bool{}, sections: map[string]map[string]bool{}}, nil
 }
 
 func (d *distribution) close() { d.decoder.Close() }
@@ -188,6 +188,7 @@ func (d *distribution) begin(component, arch string) error {
 			return err
 		}
 		d.component, d.done = component, map[string]bool{}
+		d.sections[component] = d.done
 		d.components = append(d.components, component)
 	}
 	d.arch = arch
@@ -279,6 +280,28 @@ func (d *distribution) finish() error {
 			return err
 		}
 		d.component = ""
+	}
+	return d.complete()
+}
+
+// complete gives each component an index of each architecture that another one
+// has: clients of it find the packages of every architecture there, and mirrors
+// ask for every pair that Release names.
+func (d *distribution) complete() error {
+	archs := slices.Clone(d.archs)
+	for _, c := range d.components {
+		d.component, d.done = c, d.sections[c]
+		for _, arch := range archs {
+			if d.done[arch] {
+				continue
+			}
+			if err := d.begin(c, arch); err != nil {
+				return err
+			}
+			if err := d.end(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
