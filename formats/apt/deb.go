@@ -22,6 +22,10 @@ const (
 	maxExpanded = 8 << 30  // bytes of data.tar that are gone through to list them
 )
 
+// expanded is how many bytes of a data.tar of size bytes are gone through: more
+// of what is nearly all zeros would take minutes.
+func expanded(size int64) int64 { return min(maxExpanded, 256<<20+100*size) }
+
 func badPackage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", formats.ErrBadPackage, fmt.Sprintf(format, args...))
 }
@@ -178,11 +182,11 @@ func listFiles(m *member) ([]string, error) {
 		return nil, err
 	}
 	defer tr.Close() //nolint:errcheck // only read
-	files := tar.NewReader(io.LimitReader(tr, maxExpanded))
+	files := tar.NewReader(formats.Limit(tr, expanded(m.Size()), "files"))
 	var out []string
 	for len(out) < maxListed {
 		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, formats.ErrTooLarge) {
 			break
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package apt_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/base64"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"granary/formats"
 	"granary/formats/apt"
@@ -46,6 +49,34 @@ func TestOldCompressions(t *testing.T) {
 		if _, _, err := read(ar(arMember{"debian-binary", "2.0\n"}, arMember{"control.tar" + kind, data}, arMember{"data.tar", plain})); !errors.Is(err, formats.ErrBadPackage) {
 			t.Errorf("control data in %s: %v", kind, err)
 		}
+	}
+}
+
+// Of a package with more than is gone through the files before that are listed.
+func TestExpandedFiles(t *testing.T) {
+	var data bytes.Buffer
+	z, err := zstd.NewWriter(&data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, zeros := tar.NewWriter(z), make([]byte, 1<<20)
+	for name, blocks := range map[string]int64{"first": 0, "second": 300} {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: blocks << 20, Typeflag: tar.TypeReg}); err != nil {
+			t.Fatal(err)
+		}
+		for range blocks {
+			if _, err := w.Write(zeros); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "third", Typeflag: tar.TypeReg}), w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	plain := tarOf(t, "./control", control("zeros", "1.0", "all"))
+	got, files, err := read(ar(arMember{"debian-binary", "2.0\n"}, arMember{"control.tar", plain}, arMember{"data.tar.zst", data.String()}))
+	if err != nil || got[0] != "zeros" || !slices.Contains(files, "second") || slices.Contains(files, "third") {
+		t.Errorf("%v %v %v, of %d bytes", got, files, err, data.Len())
 	}
 }
 
