@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"compress/bzip2"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz/lzma"
 	"github.com/xi2/xz"
 )
 
@@ -17,7 +20,7 @@ import (
 const maxWindow = 128 << 20
 
 // Decompress undoes the compression that the extension of a file's name stands
-// for: ".gz", ".xz", ".bz2" or ".zst"; any other stands for none. How long the
+// for: ".gz", ".xz", ".bz2", ".zst" or ".lzma"; any other stands for none. How long the
 // outcome is must be limited by the caller. Close frees the decoder and leaves r
 // open.
 func Decompress(ext string, r io.Reader) (io.ReadCloser, error) {
@@ -34,8 +37,24 @@ func Decompress(ext string, r io.Reader) (io.ReadCloser, error) {
 			return nil, err
 		}
 		return z.IOReadCloser(), nil
+	case ".lzma":
+		return unlzma(r)
 	}
 	return plain(r, nil)
+}
+
+// unlzma reads what xz came after. Its decoder takes the memory that the header
+// asks for.
+func unlzma(r io.Reader) (io.ReadCloser, error) {
+	b := bufio.NewReader(r)
+	head, err := b.Peek(lzma.HeaderLen)
+	if err != nil {
+		return nil, fmt.Errorf("header of lzma: %w", err)
+	}
+	if n := binary.LittleEndian.Uint32(head[1:]); n > maxWindow {
+		return nil, fmt.Errorf("lzma with a dictionary of %d bytes, at most %d are possible", n, maxWindow)
+	}
+	return plain(lzma.NewReader(b))
 }
 
 // plain is for decoders that have nothing to free.

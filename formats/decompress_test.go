@@ -48,7 +48,12 @@ func TestDecompress(t *testing.T) {
 			}
 		}
 	}
-	for _, ext := range []string{".gz", ".xz"} {
+	// What a header of lzma asks for is not taken from memory.
+	huge := "\x5d\xff\xff\xff\xff" + strings.Repeat("\xff", 8) + "\x00data"
+	if r, err := formats.Decompress(".lzma", strings.NewReader(huge)); err == nil {
+		t.Errorf("lzma with a dictionary of 4 GiB: %v", r)
+	}
+	for _, ext := range []string{".gz", ".xz", ".lzma"} {
 		if r, err := formats.Decompress(ext, strings.NewReader(text)); err == nil {
 			t.Errorf("%s of what is none: %v", ext, r)
 		}

@@ -63,6 +63,7 @@ func TestAptForeign(t *testing.T) {
 			t.Errorf("%s is not what the archive has", name)
 		}
 	}
+	n.Want(404, "GET", "/repository/mirror/distributions", nil)
 	c.from(a, n, "mirror", "stable main")
 	if out := c.apt("update", "-o", "Acquire::Languages=en"); !strings.Contains(out, "Translation-en") {
 		t.Errorf("apt has no translation:\n%s", out)

@@ -188,6 +188,11 @@ func TestApt(t *testing.T) {
 	if got := c.installed("hello"); got != "1.1" {
 		t.Errorf("upgraded to %s", got)
 	}
+	// Which package has a file is asked for as apt-file does.
+	const target = "Acquire::IndexTargets::deb::Contents-deb::"
+	if out := c.apt("update", "-o", target+"MetaKey=$(COMPONENT)/Contents-$(ARCHITECTURE)", "-o", target+"ShortDescription=Contents", "-o", target+"Description=Contents"); !strings.Contains(out, "Contents") {
+		t.Errorf("apt has no Contents:\n%s", out)
+	}
 	c.sources(origin)
 
 	mirrored := newApt(t)
@@ -199,6 +204,10 @@ func TestApt(t *testing.T) {
 	mirrored.trusts(edge, "mirror")
 	mirrored.apt("update")
 	mirrored.apt("install", "-y", "hello")
+	if got := string(edge.Want(200, "GET", "/repository/mirror/distributions", nil)); got != "[\"stable\"]\n" {
+		t.Errorf("distributions of the upstream: %s", got)
+	}
+	edge.Want(404, "GET", "/repository/mirror/setup.sh", nil) // that of the upstream would lead past the mirror
 
 	mirrored.upload(edge, "own", "stable", debPackage(t, "extra", "3.0", "amd64"))
 	grouped := newApt(t)

@@ -129,7 +129,7 @@ func (w *pubWriter) Link(path, other string) error {
 // Signer returns the keys of the repository.
 func (w *pubWriter) Signer() (formats.Signer, error) {
 	if w.signer == nil {
-		return nil, fmt.Errorf("repository %s has no signing keys", w.repo.Name)
+		return nil, fmt.Errorf("%w: signing keys of repository %s, which signs nothing", formats.ErrNotFound, w.repo.Name)
 	}
 	return w.signer, nil
 }

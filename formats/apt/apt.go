@@ -218,6 +218,9 @@ func routeWrite(req formats.Req) (formats.Op, bool) {
 // routeDelete takes a package in the pool, which leaves every distribution, or
 // a whole distribution, whose packages stay in the pool.
 func routeDelete(req formats.Req) (formats.Op, bool) {
+	if req.Slash {
+		return formats.Op{}, false
+	}
 	top, rest, _ := strings.Cut(req.Path, "/")
 	if top == dists {
 		if checkDistribution(rest) != nil {

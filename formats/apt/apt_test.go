@@ -139,7 +139,7 @@ func TestRender(t *testing.T) {
 	for _, want := range []string{
 		"Suite: stable\n", "Date: Sun, 22 Nov 2026 10:20:30 UTC\n", "Valid-Until: Tue, 24 Nov 2026 10:20:30 UTC\n",
 		"Architectures: all amd64 arm64 riscv64\n", "Components: extra main\n", "Acquire-By-Hash: yes\n", "No-Support-for-Architecture-all: Packages\n",
-		"Changelogs: no\n", " extra/binary-arm64/Release\n", " main/source/Release\n",
+		"Changelogs: no\n", " extra/binary-arm64/Release\n", " main/source/Release\n", " main/Contents-amd64\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("Release lacks %q:\n%s", want, text)
@@ -173,7 +173,7 @@ func checkRelease(t *testing.T, docs map[string]*formattest.Doc, text string) {
 		words := strings.Fields(line)
 		d := docs[words[2]]
 		if d == nil {
-			t.Errorf("Release lists %s, which is not there", words[2])
+			checkContents(t, docs[words[2]+".gz"], words)
 			continue
 		}
 		sum := sha256.Sum256(d.Body)
@@ -188,6 +188,25 @@ func checkRelease(t *testing.T, docs map[string]*formattest.Doc, text string) {
 	}
 	if n < 10 {
 		t.Errorf("Release lists %d files:\n%s", n, text)
+	}
+}
+
+// checkContents holds what Release lists of Contents as they are against their
+// compressed form, the only one that is there.
+func checkContents(t *testing.T, d *formattest.Doc, words []string) {
+	t.Helper()
+	if d == nil || !strings.Contains(words[2], "/Contents-") {
+		t.Errorf("Release lists %s, which is not there", words[2])
+		return
+	}
+	z, err := gzip.NewReader(bytes.NewReader(d.Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	sum := sha256.Sum256(b)
+	if err != nil || hex.EncodeToString(sum[:]) != words[0] || fmt.Sprint(len(b)) != words[1] {
+		t.Errorf("%s.gz is another than Release lists: %v", words[2], err)
 	}
 }
 
@@ -243,6 +262,31 @@ func pointers(t *testing.T, s *formattest.Store, scope string) string {
 		out = append(out, rec.Name)
 	}
 	return strings.Join(out, " ")
+}
+
+// A package that lies elsewhere in the pool, for another distribution, is
+// another one: it is not deleted with it, and takes no place of it.
+func TestSameNameElsewhere(t *testing.T) {
+	s := formattest.NewStore(t, format())
+	put(t, s, "pool/stable/main/upload", debOf(t, ".gz", control("hello", "1.0", "amd64"), "one"))
+	if err := accept(t, s, "POST", "snapshots", http.Header{}, `{"source":"stable","name":"stable-1"}`); err != nil {
+		t.Fatal(err)
+	}
+	other := debOf(t, ".gz", control("hello", "1.0", "amd64")+"Source: other\n", "other")
+	for _, dist := range []string{"stable", "stable-1"} {
+		if err := accept(t, s, "PUT", "pool/"+dist+"/main/upload", http.Header{}, other); !errors.Is(err, formats.ErrExists) {
+			t.Errorf("other bytes in %s: %v, want ErrExists", dist, err)
+		}
+	}
+	put(t, s, "pool/testing/main/upload", other)
+	if err := accept(t, s, "DELETE", "pool/main/h/hello/hello_1.0_amd64.deb", nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	for dist, want := range map[string]bool{"stable": false, "stable-1": false, "testing": true} {
+		if got := pointers(t, s, "dists/"+dist); strings.Contains(got, "hello") != want {
+			t.Errorf("%s lists %s", dist, got)
+		}
+	}
 }
 
 func TestSnapshot(t *testing.T) {

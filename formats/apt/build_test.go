@@ -11,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 
 	"granary/formats"
 	"granary/formats/apt"
@@ -64,6 +65,8 @@ func packed(t testing.TB, kind, data string) string {
 		w = gzip.NewWriter(&buf)
 	case ".xz":
 		w, err = xz.NewWriter(&buf)
+	case ".lzma":
+		w, err = lzma.NewWriter(&buf)
 	case ".zst":
 		w, err = zstd.NewWriter(&buf)
 	default:

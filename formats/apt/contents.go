@@ -5,6 +5,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+
+	"granary/digest"
 )
 
 // maxContents bounds the lines of Contents of one component that are kept in
@@ -79,11 +81,24 @@ func (d *distribution) writeContents() error {
 				of = append(of, c.archs[a])
 			}
 		}
-		path := d.component + "/Contents-" + arch + ".gz"
-		if err := d.pack(path, ".gz", func(w io.Writer) error { return writeOwners(w, of) }); err != nil {
+		if err := d.packContents(d.component+"/Contents-"+arch, of); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// packContents writes Contents compressed alone: it is ten times that. Release
+// lists it as it is too, as those of Debian do: apt asks for no form of a file
+// whose plain form is not listed.
+func (d *distribution) packContents(path string, of []*owners) error {
+	whole := digest.NewHasher(algorithms...)
+	defer whole.Release()
+	err := d.pack(path+".gz", ".gz", func(w io.Writer) error { return writeOwners(io.MultiWriter(w, whole), of) })
+	if err != nil {
+		return err
+	}
+	d.entries = append(d.entries, entry{path, whole.Len(), whole.Sums()})
 	return nil
 }
 

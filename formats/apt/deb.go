@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -137,7 +138,7 @@ func readAr(r io.ReaderAt, size int64) ([]member, error) {
 
 // readControl returns the control file of control.tar.
 func readControl(m *member) (paragraph, error) {
-	tr, err := openTar(m)
+	tr, err := openTar(m, controlForms)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func readControl(m *member) (paragraph, error) {
 
 // listFiles returns the names in data.tar, for Contents.
 func listFiles(m *member) ([]string, error) {
-	tr, err := openTar(m)
+	tr, err := openTar(m, dataForms)
 	if err != nil {
 		return nil, err
 	}
@@ -204,13 +205,18 @@ func broken(m *member, err error) error {
 	return badPackage("%s can't be read: %v", m.name, err)
 }
 
-// openTar undoes the compression that the member's name tells.
-func openTar(m *member) (io.ReadCloser, error) {
+// Compressions that the members may have (deb(5)): old packages have their
+// files in bz2 or lzma.
+var (
+	controlForms = []string{"", ".gz", ".xz", ".zst"}
+	dataForms    = []string{"", ".gz", ".xz", ".zst", ".bz2", ".lzma"}
+)
+
+// openTar undoes the compression that the member's name tells, one of forms.
+func openTar(m *member, forms []string) (io.ReadCloser, error) {
 	_, kind, _ := strings.Cut(m.name, ".tar")
-	switch kind {
-	case "", ".gz", ".xz", ".zst":
-	default:
-		return nil, badPackage("%s is compressed in a way that is not known; gz, xz and zst are", m.name)
+	if !slices.Contains(forms, kind) {
+		return nil, badPackage("%s is compressed in a way that is not known; those known are%s", m.name, strings.ReplaceAll(strings.Join(forms, " "), ".", ""))
 	}
 	r, err := formats.Decompress(kind, m)
 	if err != nil {

@@ -2,6 +2,7 @@ package apt_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"os"
 	"os/exec"
@@ -23,6 +24,27 @@ func TestReadDeb(t *testing.T) {
 		got, files, err := read(debOf(t, kind, control("hello", "1:2.0-1~bpo", "all"), "text"))
 		if err != nil || got != [3]string{"hello", "1:2.0-1~bpo", "all"} || !slices.Equal(files, []string{"usr/share/doc/x/text"}) {
 			t.Errorf("%s: %v %v %v", kind, got, files, err)
+		}
+	}
+}
+
+// bzipped is data.tar with the file usr/share/doc/x/old, compressed by bzip2.
+const bzipped = "QlpoOTFBWSZTWar6yj4AAF79hMmAAEDAAf2AAAhuRJ5AAACACCAAdQ0Uep6QNBo09Rpk0ElBGg0NABoE/touchA54CRhKA2uqgixJA0GDZtu49fLmF5ETYELMmhHZnMYjKcxKFEHiVuCD5Txo6oULbU6UkH4u5IpwoSFV9ZR8A=="
+
+// What packages had before xz is read in data.tar, where dpkg reads it.
+func TestOldCompressions(t *testing.T) {
+	bz2, err := base64.StdEncoding.DecodeString(bzipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, data := range map[string]string{".bz2": string(bz2), ".lzma": packed(t, ".lzma", tarOf(t, "./usr/share/doc/x/old", "old"))} {
+		plain := tarOf(t, "./control", control("old", "1.0", "all"))
+		got, files, err := read(ar(arMember{"debian-binary", "2.0\n"}, arMember{"control.tar.gz", packed(t, ".gz", plain)}, arMember{"data.tar" + kind, data}))
+		if err != nil || got[0] != "old" || !slices.Equal(files, []string{"usr/share/doc/x/old"}) {
+			t.Errorf("%s: %v %v %v", kind, got, files, err)
+		}
+		if _, _, err := read(ar(arMember{"debian-binary", "2.0\n"}, arMember{"control.tar" + kind, data}, arMember{"data.tar", plain})); !errors.Is(err, formats.ErrBadPackage) {
+			t.Errorf("control data in %s: %v", kind, err)
 		}
 	}
 }

@@ -17,10 +17,7 @@ const dateFormat = "Mon, 02 Jan 2006 15:04:05 UTC"
 // release writes Release and its signed forms, last: whoever reads it finds
 // everything that it lists.
 func (d *distribution) release(now time.Time) error {
-	text, err := d.releaseText(now)
-	if err != nil {
-		return err
-	}
+	text := d.releaseText(now)
 	signer, err := d.pub.Signer()
 	if err != nil {
 		return err
@@ -48,7 +45,7 @@ func (d *distribution) release(now time.Time) error {
 	return nil
 }
 
-func (d *distribution) releaseText(now time.Time) ([]byte, error) {
+func (d *distribution) releaseText(now time.Time) []byte {
 	set := d.pub.Settings()
 	slices.Sort(d.archs)
 	p := paragraph{
@@ -69,13 +66,9 @@ func (d *distribution) releaseText(now time.Time) ([]byte, error) {
 		name string
 		a    digest.Algorithm
 	}{{"MD5Sum", digest.MD5}, {"SHA256", digest.SHA256}, {"SHA512", digest.SHA512}} {
-		value, err := d.digests(list.a)
-		if err != nil {
-			return nil, err
-		}
-		p = append(p, field{list.name, value})
+		p = append(p, field{list.name, d.digests(list.a)})
 	}
-	return p.append(nil), nil
+	return p.append(nil)
 }
 
 // sectionRelease writes the Release beside an index, which says what that is.
@@ -98,16 +91,12 @@ func (d *distribution) sectionRelease() error {
 }
 
 // digests is a list of Release: sum, size and path, a line each.
-func (d *distribution) digests(a digest.Algorithm) (string, error) {
+func (d *distribution) digests(a digest.Algorithm) string {
 	var b strings.Builder
-	for _, path := range d.paths {
-		doc, err := d.pub.Document(path)
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "\n %s %16d %s", doc.Sums().Hex(a), doc.Size(), path)
+	for _, e := range d.entries {
+		fmt.Fprintf(&b, "\n %s %16d %s", e.sums.Hex(a), e.size, e.path)
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 // setup configures a client; it is served with the repository's URL in it.

@@ -32,8 +32,16 @@ func removePackage(ctx context.Context, op formats.Op, tx formats.Tx) error {
 		if err != nil {
 			return fmt.Errorf("look up distributions: %w", err)
 		}
+		scope := dists + "/" + strings.TrimPrefix(dist.Name, ":")
+		listed, err := tx.Record(ctx, scope, p.name())
+		if err != nil && !errors.Is(err, formats.ErrNotFound) {
+			return fmt.Errorf("look up %s in %s: %w", p.name(), scope, err)
+		}
+		if err == nil && listed.Path != "" && listed.Path != op.Key() {
+			continue // of another source, which lies elsewhere
+		}
 		for _, name := range p.names() {
-			tx.Delete(dists+"/"+strings.TrimPrefix(dist.Name, ":"), name)
+			tx.Delete(scope, name)
 		}
 	}
 	return nil

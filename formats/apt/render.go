@@ -17,7 +17,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "apt4" }
+func (*Format) Renderer() string { return "apt5" }
 
 // Render writes all documents of a distribution, or the list of distributions,
 // or what only the keys are needed for.
@@ -83,7 +83,7 @@ type distribution struct {
 
 	manual            paragraph // fields of Release that keep apt from upgrading by itself
 	components, archs []string
-	paths             []string // of documents that Release lists, in order
+	entries           []entry // what Release lists, in order
 	files             map[string]bool
 }
 
@@ -341,9 +341,16 @@ func (d *distribution) pack(path, form string, write func(io.Writer) error) erro
 	return d.publish(path, packed)
 }
 
+// entry is a file that Release lists.
+type entry struct {
+	path string
+	size int64
+	sums digest.Sums
+}
+
 // publish lists a document in Release and links it under its digests.
 func (d *distribution) publish(path string, doc formats.Document) error {
-	d.paths = append(d.paths, path)
+	d.entries = append(d.entries, entry{path, doc.Size(), doc.Sums()})
 	dir := path[:strings.LastIndexByte(path, '/')+1]
 	for name, a := range byHash {
 		if err := d.pub.Link(path, dir+"by-hash/"+name+"/"+doc.Sums().Hex(a)); err != nil {

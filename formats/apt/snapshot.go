@@ -30,7 +30,7 @@ func snapshot(ctx context.Context, up *formats.Upload, tx formats.Tx) error {
 			return fmt.Errorf("read distribution %s: %w", source, err)
 		}
 		n++
-		tx.Put(formats.Record{Scope: dists + "/" + name, Name: rec.Name, Move: true, Meta: rec.Meta}, nil)
+		tx.Put(formats.Record{Scope: dists + "/" + name, Name: rec.Name, Path: rec.Path, Move: true, Meta: rec.Meta}, nil)
 	}
 	if n == 0 {
 		return fmt.Errorf("distribution %s: %w", source, formats.ErrNotFound)

@@ -41,13 +41,12 @@ func (*Format) Entry(scope string) string {
 	return ""
 }
 
-// Verbatim passes on what lies below dists/ and the public key.
+// Verbatim passes on what lies below dists/, the public key, and the list of
+// distributions where the upstream has one.
 func (*Format) Verbatim(op formats.Op) (at string, entry, ok bool) {
 	switch op.Scope {
-	case keys:
+	case keys, dists:
 		return op.Path, true, op.Path != setupDoc
-	case dists:
-		return "", false, false
 	}
 	at = formats.Join(base(op.Scope), op.Path)
 	switch {

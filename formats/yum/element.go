@@ -32,11 +32,8 @@ type xmlPackage struct {
 		Installed string `xml:"installed,attr"`
 		Archive   string `xml:"archive,attr"`
 	} `xml:"size"`
-	Location struct {
-		Href string `xml:"href,attr"`
-		Base string `xml:"http://www.w3.org/XML/1998/namespace base,attr"`
-	} `xml:"location"`
-	Format struct {
+	Location xmlLocation `xml:"location"`
+	Format   struct {
 		License     string `xml:"license"`
 		Vendor      string `xml:"vendor"`
 		Group       string `xml:"group"`

@@ -125,7 +125,7 @@ func splitYAML(text []byte, yield func(string, []byte) error) error {
 		var x struct {
 			Document string
 			Data     struct {
-				Name, Module, Stream, Version, Context, Arch string
+				Name, Module, Stream, Version, Context, Arch, Modified string
 			}
 		}
 		if err := yaml.Unmarshal(part, &x); err != nil {
@@ -133,7 +133,13 @@ func splitYAML(text []byte, yield func(string, []byte) error) error {
 		}
 		name := x.Data.Name + x.Data.Module
 		id := ""
-		if x.Document != "" && name != "" {
+		switch {
+		case x.Document == "" || name == "":
+		case x.Document == "modulemd-defaults":
+			id = x.Document + ":" + name // a module has one; the stream is what it says
+		case x.Document == "modulemd-obsoletes":
+			id = strings.Join([]string{x.Document, name, x.Data.Stream, x.Data.Context, x.Data.Modified}, ":")
+		default:
 			id = strings.Join([]string{x.Document, name, x.Data.Stream, x.Data.Version, x.Data.Context, x.Data.Arch}, ":")
 		}
 		out := append([]byte("---\n"), bytes.TrimSpace(part)...)

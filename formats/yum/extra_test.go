@@ -47,6 +47,14 @@ data:
   module: thing
   stream: "1.0"
 ...
+---
+document: modulemd-obsoletes
+version: 1
+data: {modified: 2026-01-01T00:00Z, module: thing, stream: "1.0", message: unsupported}
+---
+document: modulemd-obsoletes
+version: 1
+data: {modified: 2026-02-01T00:00Z, module: thing, stream: "1.0", message: supported, reset: true}
 `
 
 func TestExtras(t *testing.T) {
@@ -62,7 +70,7 @@ func TestExtras(t *testing.T) {
 	for path, want := range map[string][]string{
 		"comps.xml.gz":      {`<name xml:lang="de">Kern &amp; mehr</name>`, "<environment><id>minimal</id>"},
 		"updateinfo.xml.gz": {`<update type="security" from="a@example.com"><id>EX-2026:1</id>`, "EX-2026:2"},
-		"modules.yaml.gz":   {"---\ndocument: modulemd\n", "  stream: \"1.0\"\n", "document: modulemd-defaults"},
+		"modules.yaml.gz":   {"---\ndocument: modulemd\n", "  stream: \"1.0\"\n", "document: modulemd-defaults", "message: unsupported", "message: supported"},
 	} {
 		text := unzipped(t, docs[path].Body)
 		for _, w := range want {
@@ -70,6 +78,10 @@ func TestExtras(t *testing.T) {
 				t.Errorf("%s lacks %s:\n%s", path, w, text)
 			}
 		}
+	}
+	// A module has one default, whatever its stream: a group takes the first.
+	if keys := strings.Join(s.Keys(), " "); !strings.Contains(keys+" ", "el9/repodata/modules/:modulemd-defaults:thing ") {
+		t.Errorf("parts are %s", keys)
 	}
 	entry := string(docs["repomd.xml"].Body)
 	for _, kind := range []string{"primary", "filelists", "other", "group", "group_gz", "updateinfo", "modules"} {

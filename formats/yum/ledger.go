@@ -37,10 +37,7 @@ type promised struct {
 		Type  string `xml:"type,attr"`
 		Value string `xml:",chardata"`
 	} `xml:"checksum"`
-	Location struct {
-		Href string `xml:"href,attr"`
-		Base string `xml:"http://www.w3.org/XML/1998/namespace base,attr"`
-	} `xml:"location"`
+	Location xmlLocation `xml:"location"`
 }
 
 // Promises reads the paths and digests of primary. Packages that lie elsewhere,
@@ -67,12 +64,12 @@ func (*Format) Promises(scope string, document io.Reader) iter.Seq2[formats.Prom
 				fail(err)
 				return
 			}
-			href := strings.TrimPrefix(x.Location.Href, "./")
 			sum, err := digest.ParseHex(digest.SHA256, strings.TrimSpace(x.Checksum.Value))
-			if err != nil || x.Checksum.Type != "sha256" || x.Location.Base != "" || formats.CheckPath(href) != nil {
+			at, ok := x.Location.under(dirOf(scope))
+			if err != nil || x.Checksum.Type != "sha256" || !ok {
 				continue
 			}
-			if !yield(formats.Promise{Path: formats.Join(dirOf(scope), href), SHA256: sum}, nil) {
+			if !yield(formats.Promise{Path: at, SHA256: sum}, nil) {
 				return
 			}
 		}

@@ -93,6 +93,8 @@ func TestPromises(t *testing.T) {
 		{"el9/x/repodata", head + element("sha256", sum, `href="a.rpm"`) + "</metadata>", "el9/x/a.rpm"},
 		{"repodata", head + element("sha512", sum, `href="a.rpm"`) + element("sha256", "x", `href="a.rpm"`) + "</metadata>", ""},
 		{"repodata", head + element("sha256", sum, `href="../a.rpm"`) + element("sha256", sum, `xml:base="https://example.com" href="b.rpm"`) + "</metadata>", ""},
+		{"el9/x/repodata", head + element("sha256", sum, `href="../pool/a.rpm"`) + element("sha256", sum, `href="../../../a.rpm"`) + "</metadata>", "el9/pool/a.rpm"},
+		{"repodata", head + element("sha256", sum, `href="https://example.com/a.rpm"`) + element("sha256", sum, `href="/a.rpm"`) + element("sha256", sum, `href=""`) + "</metadata>", ""},
 		{"repodata", head + "</metadata>", ""},
 		{"repodata", head + "<package><checksum", "error"},
 		{"repodata", "\x1f\x8bnot gzip", "error"},

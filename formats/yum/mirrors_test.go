@@ -206,6 +206,29 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// Packages may lie beside the root that lists them, in a pool of several roots;
+// what lies outside of the upstream is left out.
+func TestBesideRoot(t *testing.T) {
+	text := `<metadata xmlns="http://linux.duke.edu/metadata/common">`
+	for i, href := range []string{"../../pool/a.rpm", "Packages/b.rpm", "../../../c.rpm"} {
+		text += fmt.Sprintf(`<package type="rpm"><name>p%d</name><arch>noarch</arch><version epoch="0" ver="1" rel="1"/>`+
+			`<checksum type="sha256" pkgid="YES">%s</checksum><location href=%q/></package>`, i, sha256Of([]byte(href)), href)
+	}
+	text += "</metadata>"
+	files := map[string]string{
+		"el9/os/repodata/primary.xml": text,
+		"el9/os/repodata/repomd.xml":  fmt.Sprintf(`<repomd><data type="primary"><checksum type="sha256">%s</checksum><location href="repodata/primary.xml"/></data></repomd>`, sha256Of([]byte(text))),
+	}
+	const scope = "el9/os/repodata"
+	pub := &formattest.Pub{Keys: signer{}}
+	if err := format().Render(t.Context(), scope, format().Parse(t.Context(), scope, &formattest.Source{Files: files}), pub); err != nil {
+		t.Fatal(err)
+	}
+	if got := listed(t, pub.Docs); got != "../../pool/a.rpm Packages/b.rpm" {
+		t.Errorf("a group lists %q", got)
+	}
+}
+
 // Of comps and its like, what can't be kept is left out; the rest is merged.
 func TestOddParts(t *testing.T) {
 	files := map[string]string{}

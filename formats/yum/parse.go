@@ -314,12 +314,27 @@ func parsePackages(ctx context.Context, scope string, list []upstreamData, src f
 	}
 }
 
+// xmlLocation is where a package lies, as seen from a root.
+type xmlLocation struct {
+	Href string `xml:"href,attr"`
+	Base string `xml:"http://www.w3.org/XML/1998/namespace base,attr"`
+}
+
+// under is the path in the upstream; false for what lies elsewhere.
+func (l xmlLocation) under(root string) (string, bool) {
+	if l.Href == "" || l.Base != "" || strings.HasPrefix(l.Href, "/") || strings.Contains(l.Href, "//") {
+		return "", false
+	}
+	at := path.Join(root, l.Href)
+	return at, formats.CheckPath(at) == nil && !inRepodata(at)
+}
+
 // appendPackage adds the pointers to a package. What no repository can list is
 // left out: names that are none, and packages that lie elsewhere.
 func appendPackage(recs []formats.Record, scope string, x *xmlPackage, files xmlFiles, changes xmlChanges, c *codec) ([]formats.Record, error) {
-	href := strings.TrimPrefix(x.Location.Href, "./")
+	at, ok := x.Location.under(dirOf(scope))
 	id, err := hex.DecodeString(x.Checksum.Value)
-	if err != nil || len(id) < 16 || x.Location.Base != "" || formats.CheckPath(href) != nil || inRepodata(href) || algorithms[x.Checksum.Type] == "" {
+	if err != nil || len(id) < 16 || !ok || algorithms[x.Checksum.Type] == "" {
 		return recs, nil //nolint:nilerr // left out
 	}
 	p := x.pkg(files, changes)
@@ -336,7 +351,7 @@ func appendPackage(recs []formats.Record, scope string, x *xmlPackage, files xml
 	}
 	s := stored{Name: p.pointerName(), Pieces: len(rest), ID: id}
 	names := s.names()
-	at, since := formats.Join(dirOf(scope), href), p.published()
+	since := p.published()
 	recs = append(recs, formats.Record{Scope: scope, Name: names[0], Path: at, Move: true, Meta: first, Time: since})
 	for i, m := range rest {
 		recs = append(recs, formats.Record{Scope: scope, Name: names[i+1], Move: true, Meta: m, Time: since})

@@ -17,7 +17,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "yum4" }
+func (*Format) Renderer() string { return "yum5" }
 
 // Render writes all metadata of a root, or what only the keys are needed for.
 func (f *Format) Render(ctx context.Context, scope string, recs iter.Seq2[formats.Record, error], pub formats.Pub) error {
@@ -198,12 +198,17 @@ func (m *metadata) addPackage() error {
 }
 
 // relative is a path in the repository as seen from a root. Snapshots list
-// packages that lie elsewhere; their paths are found below the snapshot too.
+// packages that lie elsewhere; their paths are found below the snapshot too. An
+// upstream may have a root beside its packages: from there the way leads up.
 func relative(root, p string) string {
-	if rest, ok := strings.CutPrefix(p, root+"/"); ok && root != "" {
+	rest, below := strings.CutPrefix(p, root+"/")
+	switch {
+	case root == "" || strings.HasPrefix(root, snapshots+"/"):
+		return p
+	case below:
 		return rest
 	}
-	return p
+	return strings.Repeat("../", strings.Count(root, "/")+1) + p
 }
 
 // The beginnings and ends of the three documents.
