@@ -83,6 +83,7 @@ func Views(t *testing.T, s Sample) {
 		t.Run("policies", s.policies)
 	}
 	t.Run("bytes gone bad", s.goneBad)
+	t.Run("bytes rot", s.rots)
 	t.Run("quarantine", s.quarantined)
 }
 
