@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
 	"granary/repo/config"
 	"granary/telemetry/spans"
@@ -20,7 +21,9 @@ func traced(t *testing.T) (*rig, *tracetest.SpanRecorder) {
 	t.Helper()
 	recorder := tracetest.NewSpanRecorder()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)).Tracer("test")
-	r := newRig(t, func(c *Config) { c.Traces = spans.New(spans.Config{Tracer: tracer, Ratio: 1}) })
+	r := newRig(t, func(c *Config) {
+		c.Traces = spans.New(spans.Config{Tracer: func() trace.Tracer { return tracer }, Ratio: 1})
+	})
 	r.Create("files", config.Hosted, "raw", nil)
 	return r, recorder
 }

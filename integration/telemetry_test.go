@@ -165,6 +165,44 @@ func TestTelemetryOverTLS(t *testing.T) {
 	sent(t, sink, "a request", at("GET", "/api/v1/repositories"))
 }
 
+// TestTelemetryFollowsSettings: the settings name a collector for each signal
+// while the server runs, before the one of the configuration.
+func TestTelemetryFollowsSettings(t *testing.T) {
+	configured, traces, logs := otlptest.Start(t), otlptest.Start(t), otlptest.Start(t)
+	n := node.Start(t, node.Options{Env: []string{"GRANARY_TELEMETRY_OTLP_ENDPOINT=http://" + configured.Address}})
+	set := func(body string) {
+		t.Helper()
+		n.Want(http.StatusOK, http.MethodPut, "/api/v1/settings", strings.NewReader(body), "Content-Type", "application/json")
+	}
+	// ask sends a request again and again until a collector has heard of it.
+	ask := func(path string, spans, lines *otlptest.Sink) {
+		t.Helper()
+		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+			n.Want(http.StatusNotFound, http.MethodGet, path, nil)
+			if slices.ContainsFunc(spans.Spans(), at("GET", path)) && slices.ContainsFunc(lines.Logs(), func(l otlptest.Log) bool { return l.Attributes["path"] == path }) {
+				return
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatalf("%s: spans %+v, lines %+v", path, spans.Spans(), lines.Logs())
+			}
+		}
+	}
+	ask("/api/v1/repositories/one", configured, configured)
+	set(fmt.Sprintf(`{"tracing_endpoint":"http://%s","logging":{"otlp_endpoint":"http://%s"}}`, traces.Address, logs.Address))
+	ask("/api/v1/repositories/two", traces, logs)
+	if len(traces.Logs()) > 0 || len(logs.Spans()) > 0 {
+		t.Errorf("%d lines went where spans go, and %d spans where lines go", len(traces.Logs()), len(logs.Spans()))
+	}
+	set(`{"tracing_endpoint":null,"logging":null}`)
+	ask("/api/v1/repositories/three", configured, configured)
+	set(`{"tracing_endpoint":"http://127.0.0.1:4318/v1/traces"}`)
+	ask("/api/v1/repositories/four", configured, configured) // no collector for gRPC
+	n.Stop()
+	if n.ExitCode() != 0 || !strings.Contains(n.Output(), "OTLP over gRPC has no paths") {
+		t.Errorf("stopped with %d; a setting that can't be followed was not told:\n%s", n.ExitCode(), n.Output())
+	}
+}
+
 // TestTelemetryWithoutCollector: neither one that isn't there nor one that
 // hangs keeps anybody waiting, nor the stop for long.
 func TestTelemetryWithoutCollector(t *testing.T) {

@@ -72,4 +72,22 @@ func TestYumPolicy(t *testing.T) {
 	if got := direct.installed("hello") + " " + direct.installed("bad"); got != "1.0 0.9" {
 		t.Errorf("installed %s", got)
 	}
+
+	// Of granary itself as the upstream: what was built long ago and uploaded
+	// today is young, so that a group lists what can be downloaded.
+	yumRepository(n, "own", "hosted", "")
+	c.upload(n, "own", "", filepath.Join(dir, "hello-1.0-1.noarch.rpm"))
+	for name, days := range map[string]int{"week": 7, "today": 0} {
+		yumRepository(n, name, "cache", fmt.Sprintf(`,"upstream_url":%q,"upstream_auth":{"username":"admin","password":%q},"minimum_age_days":%d`, n.URL+"/repository/own", node.Password, days))
+		yumRepository(n, name+"s", "proxy", fmt.Sprintf(`,"members":[%q]`, name))
+		user := newDnf(t)
+		user.setUp(n, name+"s")
+		out := user.dnf("repoquery", "--qf", "%{name} %{version}")
+		if listed := strings.Contains(out, "hello "); listed != (days == 0) {
+			t.Errorf("%d days: dnf sees\n%s", days, out)
+		}
+		if days == 0 {
+			user.dnf("install", "hello")
+		}
+	}
 }

@@ -175,6 +175,12 @@ func (c *cache) copyOf(ctx context.Context, op formats.Op) (*formats.Content, er
 	case err != nil:
 		return nil, err
 	}
+	switch err := c.service.whole(ctx, storedOf(rec)); {
+	case errors.Is(err, formats.ErrCorrupt):
+		return c.replaced(ctx, op, &copied{rec, version, true}, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, op.Key(), err)
+	}
 	content := c.content(op, rec)
 	content.Fixed = fixed
 	superseded := fixed && c.superseded(ctx, op, rec.Sums)
@@ -182,7 +188,7 @@ func (c *cache) copyOf(ctx context.Context, op formats.Op) (*formats.Content, er
 		c.cached(Hit)
 		return content, nil
 	}
-	old := &copied{rec, version}
+	old := &copied{record: rec, version: version}
 	if c.repo.ttl() > 0 && !superseded {
 		c.cached(StaleServe)
 		c.begin(ctx, op, old, false)
@@ -191,11 +197,24 @@ func (c *cache) copyOf(ctx context.Context, op formats.Op) (*formats.Content, er
 	return c.fill(ctx, op, old, false)
 }
 
+func storedOf(rec record.Record) stored {
+	return stored{store: rec.Store, blob: rec.Blob, inline: rec.Inline, sums: rec.Sums, size: rec.Size}
+}
+
+// replaced is what the upstream has instead of a copy whose bytes are lost.
+func (c *cache) replaced(ctx context.Context, op formats.Op, lost *copied, why error) (*formats.Content, error) {
+	content, err := c.fill(ctx, op, lost, false)
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w, and could not be fetched again: %w", c.repo.Name, op.Key(), why, err)
+	}
+	return content, nil
+}
+
 // content is the hosted one, but for bytes that turn out to be lost: the
 // upstream has them.
 func (c *cache) content(op formats.Op, rec record.Record) *formats.Content {
 	content := c.hosted.content(op, rec)
-	open := content.Open
+	open := c.service.sounded(content.Open, storedOf(rec))
 	content.Open = func(ctx context.Context, offset, n int64) (io.ReadCloser, error) {
 		r, err := open(ctx, offset, n)
 		if !errors.Is(err, formats.ErrCorrupt) {
@@ -209,7 +228,11 @@ func (c *cache) content(op formats.Op, rec record.Record) *formats.Content {
 // refill fetches again what was lost, once, and opens it. Other bytes can't be
 // sent under the headers of the record that was asked for.
 func (c *cache) refill(ctx context.Context, op formats.Op, lost record.Record, offset, n int64, why error) (io.ReadCloser, error) {
-	f := c.begin(ctx, op, nil, false)
+	rec, version, err := c.service.Records.Get(ctx, c.repo.space, op.Scope, op.Name, record.Latest)
+	if err != nil {
+		return nil, why
+	}
+	f := c.begin(ctx, op, &copied{rec, version, true}, false)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -218,7 +241,7 @@ func (c *cache) refill(ctx context.Context, op formats.Op, lost record.Record, o
 	if f.err != nil {
 		return nil, fmt.Errorf("%w, and could not be fetched again: %w", why, f.err)
 	}
-	rec, _, err := c.service.Records.Get(ctx, c.repo.space, op.Scope, op.Name, record.Latest)
+	rec, _, err = c.service.Records.Get(ctx, c.repo.space, op.Scope, op.Name, record.Latest)
 	if err != nil || !bytes.Equal(rec.Sums.BLAKE3, lost.Sums.BLAKE3) {
 		return nil, why
 	}

@@ -29,7 +29,7 @@ const accompaniedTries = 4
 func (c *cache) accompanied(ctx context.Context, op formats.Op, path string, companions []string) (*formats.Content, error) {
 	d, err := c.confirmed(ctx, op.Scope, path)
 	if err == nil {
-		d, err = c.wholeDocument(ctx, op.Scope, path, d)
+		d, err = c.wholeDocument(ctx, op.Scope, path, d, digest.Sums{})
 	}
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (c *cache) companion(ctx context.Context, op formats.Op, path, of string) (
 	}
 	found, _, err := c.companionOf(ctx, op.Scope, path, force)
 	if err == nil {
-		found, err = c.wholeDocument(ctx, op.Scope, path, found)
+		found, err = c.wholeDocument(ctx, op.Scope, path, found, digest.Sums{})
 	}
 	if err != nil {
 		return nil, err

@@ -303,15 +303,7 @@ func (s source) Open(ctx context.Context, path string, sum digest.Sums) (io.Read
 	if err != nil {
 		return nil, err
 	}
-	return s.cache.bytesOf(ctx, s.scope, path, d)
-}
-
-// bytesOf opens what a document has.
-func (c *cache) bytesOf(ctx context.Context, scope, path string, d *document) (io.ReadCloser, error) {
-	if d.Blob == "" {
-		return io.NopCloser(bytes.NewReader(d.Inline)), nil
-	}
-	return c.opener(scope, path, d)(ctx, 0, -1)
+	return s.cache.opener(s.scope, path, d, sum)(ctx, 0, -1)
 }
 
 var _ formats.Paged = source{}

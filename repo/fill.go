@@ -26,6 +26,8 @@ const followFrom = 1 << 20
 type copied struct {
 	record  record.Record
 	version kv.Version
+	// lost: its bytes are, so that it is neither confirmed nor served instead.
+	lost bool
 }
 
 // fills are those that run in this process, one per object.
@@ -116,14 +118,14 @@ func (c *cache) run(ctx context.Context, f *fill, op formats.Op, old *copied, co
 		}
 	}
 	content, err = c.fetch(ctx, f, op, old)
-	if err != nil && old == nil && f.head == nil {
+	if err != nil && (old == nil || old.lost) && f.head == nil {
 		content, err = c.derive(ctx, op, err)
 		f.fetched = err == nil
 	}
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return content, err
-	case old != nil && !errors.Is(err, formats.ErrNotFound) && f.head == nil:
+	case old != nil && !old.lost && !errors.Is(err, formats.ErrNotFound) && f.head == nil:
 		c.service.Log.WarnContext(ctx, "serve a copy that could not be confirmed", "repository", c.repo.Name, "path", op.Key(), "error", err)
 		content = c.content(op, old.record)
 		content.Warning = stale
@@ -204,7 +206,7 @@ func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copi
 	if err != nil {
 		return nil, err
 	}
-	if old != nil && old.record.Origin != nil {
+	if old != nil && !old.lost && old.record.Origin != nil {
 		req.ETag, req.LastModified = old.record.Origin.ETag, old.record.Origin.LastModified
 	}
 	var content *formats.Content
@@ -255,8 +257,12 @@ func (c *cache) confirmCopy(ctx context.Context, op formats.Op, old *copied) (*f
 	return c.content(op, rec), nil
 }
 
-// forget drops a copy that the upstream no longer has and remembers that.
+// forget drops a copy that the upstream no longer has and remembers that. One
+// whose bytes are lost stays, since somebody may put them back.
 func (c *cache) forget(ctx context.Context, op formats.Op, old *copied, missing error) error {
+	if old != nil && old.lost {
+		return fmt.Errorf("%s/%s: %w", c.repo.Name, op.Key(), missing)
+	}
 	if old != nil {
 		_, err := c.service.Records.Delete(ctx, c.repo.space, op.Scope, op.Name, nil)
 		if err != nil && !errors.Is(err, formats.ErrNotFound) {

@@ -146,7 +146,7 @@ func (l ledgers) of(ctx context.Context, c *cache, format formats.Ledger, n note
 		return t, nil
 	}
 	v, err, _ := l.making.Do(key, func() (any, error) {
-		r, err := c.bytesOf(ctx, n.Scope, n.Path, d)
+		r, err := c.opener(n.Scope, n.Path, d, exactly(d))(ctx, 0, -1)
 		if err != nil {
 			return nil, err
 		}

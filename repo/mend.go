@@ -52,7 +52,7 @@ func (p *publications) whole(ctx context.Context, pub *publication, f *published
 		if form == nil || form.Blob == "" {
 			continue
 		}
-		_, err := p.service.present(ctx, pub.Store, form.Blob, form.Sums)
+		err := p.present(ctx, pub, form)
 		if errors.Is(err, formats.ErrCorrupt) {
 			if pub, err = again(ctx); err == nil {
 				return pub, pub.file(f.Path), nil
@@ -63,6 +63,16 @@ func (p *publications) whole(ctx context.Context, pub *publication, f *published
 		}
 	}
 	return pub, f, nil
+}
+
+// present is nil if a document of a publication is there. What is short is held
+// against its digest when it is read into memory.
+func (p *publications) present(ctx context.Context, pub *publication, f *published) error {
+	if f.Size > longestInMemory {
+		return p.service.whole(ctx, stored{store: pub.Store, blob: f.Blob, sums: f.Sums, size: f.Size})
+	}
+	_, err := p.service.present(ctx, pub.Store, f.Blob, f.Sums)
+	return err
 }
 
 // drop removes a publication whose bytes are lost, unless another is there by
@@ -82,10 +92,21 @@ func (p *publications) drop(ctx context.Context, key kv.Key, pub *publication) e
 	return nil
 }
 
+func (d *document) stored() stored {
+	return stored{store: d.Store, blob: d.Blob, inline: d.Inline, sums: d.Sums, size: d.Size}
+}
+
 // opener opens the bytes of an upstream's document, which is fetched again where
-// they are lost.
-func (c *cache) opener(scope, path string, d *document) opener {
-	open := c.service.opener(d.Store, d.Blob, d.Sums)
+// they are lost. sum is the digest that another document names it by, if any.
+func (c *cache) opener(scope, path string, d *document, sum digest.Sums) opener {
+	open := inlineOpener(d.Inline)
+	if d.Blob != "" {
+		open = c.service.sounded(c.service.opener(d.Store, d.Blob, d.Sums), d.stored())
+	} else if err := intact(d.Inline, d.Sums); err != nil {
+		open = func(context.Context, int64, int64) (io.ReadCloser, error) {
+			return nil, fmt.Errorf("%s/%s: %w", c.repo.Name, path, err)
+		}
+	}
 	if c.moment != nil {
 		return open // what it was can't be asked for
 	}
@@ -94,43 +115,47 @@ func (c *cache) opener(scope, path string, d *document) opener {
 		if !errors.Is(err, formats.ErrCorrupt) {
 			return r, err
 		}
-		now, failed := c.refetchDocument(ctx, scope, path, d)
+		now, failed := c.refetchDocument(ctx, scope, path, d, sum)
 		if failed != nil {
 			return nil, fmt.Errorf("%w, and could not be fetched again: %w", err, failed)
 		}
 		if !bytes.Equal(now.Sums.BLAKE3, d.Sums.BLAKE3) {
 			return nil, err
 		}
+		if now.Blob == "" {
+			return inlineOpener(now.Inline)(ctx, offset, n)
+		}
 		return c.service.opener(now.Store, now.Blob, now.Sums)(ctx, offset, n)
 	}
 }
 
-// wholeDocument returns a document, or what is fetched in its place if its bytes are
-// known to be wrong.
-func (c *cache) wholeDocument(ctx context.Context, scope, path string, d *document) (*document, error) {
-	if d.Blob == "" || c.moment != nil {
+// wholeDocument returns a document, or what is fetched in its place if its bytes
+// are lost. sum is the digest that another document names it by, if any: other
+// bytes are not taken.
+func (c *cache) wholeDocument(ctx context.Context, scope, path string, d *document, sum digest.Sums) (*document, error) {
+	if c.moment != nil {
 		return d, nil
 	}
-	_, err := c.service.present(ctx, d.Store, d.Blob, d.Sums)
+	err := c.service.whole(ctx, d.stored())
 	if !errors.Is(err, formats.ErrCorrupt) {
 		return d, err
 	}
-	return c.refetchDocument(ctx, scope, path, d)
+	return c.refetchDocument(ctx, scope, path, d, sum)
 }
 
 // refetchDocument asks for a document whatever its age, since its bytes are
 // lost, unless another node has done so.
-func (c *cache) refetchDocument(ctx context.Context, scope, path string, lost *document) (*document, error) {
+func (c *cache) refetchDocument(ctx context.Context, scope, path string, lost *document, sum digest.Sums) (*document, error) {
 	now, version, err := c.service.documentTable().Get(ctx, c.repo.space.Document(scope, path), kv.Consistent)
 	if errors.Is(err, kv.ErrNotFound) {
-		return c.renewed(ctx, scope, path, nil, "", digest.Sums{})
+		return c.renewed(ctx, scope, path, nil, "", sum)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read document %s/%s: %w", c.repo.Name, path, err)
 	}
-	if now.Blob != lost.Blob {
+	if now.Blob != lost.Blob || !bytes.Equal(now.Inline, lost.Inline) {
 		return now.result(path)
 	}
 	now.lost = true
-	return c.renewed(ctx, scope, path, &now, version, digest.Sums{})
+	return c.renewed(ctx, scope, path, &now, version, sum)
 }

@@ -64,7 +64,7 @@ func (c *cache) mirrorList(ctx context.Context, list string) ([]byte, error) {
 	case d.Blob == "":
 		return d.Inline, nil
 	}
-	r, err := c.opener(mirrorsScope, list, d)(ctx, 0, -1)
+	r, err := c.opener(mirrorsScope, list, d, digest.Sums{})(ctx, 0, -1)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (c *cache) fetchPointed(ctx context.Context, f *fill, op formats.Op, old *c
 	if err := c.judge(ctx, target); err != nil {
 		return nil, err
 	}
-	if old != nil && old.record.Origin != nil && has(old.record.Sums, target.Sum) {
+	if old != nil && !old.lost && old.record.Origin != nil && has(old.record.Sums, target.Sum) {
 		return c.confirmCopy(ctx, op, old)
 	}
 	f.fetched = true
@@ -48,8 +48,8 @@ func (c *cache) fetchPointed(ctx context.Context, f *fill, op formats.Op, old *c
 		return nil, fmt.Errorf("%w: %s points to %s: %s", formats.ErrUpstream, op.Upstream(), target.Name, err.Error())
 	}
 	content, err := c.point(ctx, target, op, &record.Origin{Checked: c.service.Now().UnixNano(), URL: resp.URL})
-	if errors.Is(err, formats.ErrNotFound) || errors.Is(err, ErrQuota) {
-		return named(pointed, op), nil // there was no room to keep it
+	if errors.Is(err, formats.ErrNotFound) || errors.Is(err, ErrQuota) || errors.Is(err, formats.ErrCorrupt) {
+		return named(pointed, op), nil // there was no room to keep it, or its bytes are still on their way
 	}
 	return content, err
 }

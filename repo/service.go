@@ -87,6 +87,7 @@ type Service struct {
 	docs    documents
 	ages    *otter.Cache[string, time.Time]  // of releases at upstreams, by repository and release
 	names   *otter.Cache[string, knownNames] // of packages, by repository and scope
+	sound   *soundness
 	uploads *sessions.Store
 	rings   rings
 	pasts   pasts
@@ -133,7 +134,7 @@ func New(c Config) (*Service, error) {
 	s := &Service{
 		Config: c, formats: map[string]formats.Format{}, inline: int64(kv.TraitsOf(c.KV).Inline), memory: blob.NewBudget(bodyMemory), ledgers: newLedgers(),
 		ids:   blob.NewSource(c.Now, c.Random),
-		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(),
+		repos: map[string]*repository{}, stores: map[string]*openedStore{}, pasts: newPasts(), sound: newSoundness(),
 	}
 	for _, f := range c.Formats {
 		if _, twice := s.formats[f.Name()]; twice {

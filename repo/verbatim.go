@@ -83,7 +83,7 @@ func (c *cache) passOn(ctx context.Context, op formats.Op, path string, sums dig
 	}
 	d, err := ask(ctx, op.Scope, path, sums)
 	if err == nil {
-		d, err = c.wholeDocument(ctx, op.Scope, path, d)
+		d, err = c.wholeDocument(ctx, op.Scope, path, d, sums)
 	}
 	if err != nil {
 		return nil, err
@@ -106,13 +106,13 @@ func (c *cache) documentContent(op formats.Op, path string, d *document) *format
 		},
 		Inline: d.Inline, BlobID: string(d.Blob), Fixed: op.Fixed,
 	}
-	if d.Blob == "" {
-		content.Open = inlineOpener(d.Inline)
-	} else {
-		content.Open = c.opener(op.Scope, path, d)
-	}
+	// Other bytes can't be sent under these headers.
+	content.Open = c.opener(op.Scope, path, d, exactly(d))
 	return content
 }
+
+// exactly is the digest of a document that no other one will do for.
+func exactly(d *document) digest.Sums { return digest.Sums{SHA256: d.Sums.SHA256} }
 
 func mediaTypeOf(op formats.Op) string {
 	if op.Type != "" {

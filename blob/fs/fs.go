@@ -273,7 +273,7 @@ func (s *Store) open(ctx context.Context, id blob.ID, offset, length int64) (*re
 			length = 0
 		}
 	}
-	return &reader{f: f, left: length}, nil
+	return &reader{f: f, id: id, left: length}, nil
 }
 
 // Stat implements [blob.Store].

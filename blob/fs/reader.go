@@ -1,17 +1,33 @@
 package fs
 
 import (
+	"fmt"
 	"io"
 	"os"
+
+	"granary/blob"
 )
 
 // reader reads the next left bytes of a file.
 type reader struct {
 	f    *os.File
+	id   blob.ID
 	left int64
 }
 
-var _ io.WriterTo = (*reader)(nil)
+var (
+	_ io.WriterTo = (*reader)(nil)
+	_ blob.Stater = (*reader)(nil)
+)
+
+// Stat implements [blob.Stater].
+func (r *reader) Stat() (blob.Info, error) {
+	i, err := r.f.Stat()
+	if err != nil {
+		return blob.Info{}, fmt.Errorf("stat blob %s: %w", r.id, err)
+	}
+	return blob.Info{ID: r.id, Size: i.Size(), Modified: i.ModTime()}, nil
+}
 
 func (r *reader) Read(p []byte) (int, error) {
 	if r.left <= 0 {

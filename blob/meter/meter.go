@@ -220,7 +220,18 @@ type reader struct {
 	ended  bool
 }
 
-var _ io.WriterTo = (*reader)(nil)
+var (
+	_ io.WriterTo = (*reader)(nil)
+	_ blob.Stater = (*reader)(nil)
+)
+
+// Stat implements [blob.Stater]; it is not counted.
+func (r *reader) Stat() (blob.Info, error) {
+	if info, ok := blob.StatReader(r.inner); ok {
+		return info, nil
+	}
+	return blob.Info{}, blob.ErrNotTold
+}
 
 func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.inner.Read(p)

@@ -63,14 +63,10 @@ type metered struct {
 
 // meter counts what is done with a key-value store, and shows it in traces.
 func (i *instruments) meter(s database, traces *spans.Tracer) database {
-	var o kvmeter.Observer = i.kv
-	if traces != nil {
-		o = struct {
-			kvmeter.Observer
-			*spans.Operations
-		}{o, spans.NewOperations(traces, "kv", kvmeter.Ops, kvmeter.Results)}
-	}
-	return metered{kvmeter.New(s, o), s}
+	return metered{kvmeter.New(s, struct {
+		kvmeter.Observer
+		*spans.Operations
+	}{i.kv, spans.NewOperations(traces, "kv", kvmeter.Ops, kvmeter.Results)}), s}
 }
 
 // openStore opens a blob store, counts what is done with it, and shows that in
@@ -80,14 +76,10 @@ func (n *node) openStore(ctx context.Context, s *config.Store) (blob.Store, erro
 	if err != nil {
 		return nil, err
 	}
-	var o blobmeter.Observer = n.instruments.blobs
-	if n.out.traces != nil {
-		o = struct {
-			blobmeter.Observer
-			*spans.Operations
-		}{o, spans.NewOperations(n.out.traces, "blob", blobmeter.Ops, blobmeter.Results)}
-	}
-	return blobmeter.New(bs, o), nil
+	return blobmeter.New(bs, struct {
+		blobmeter.Observer
+		*spans.Operations
+	}{n.instruments.blobs, spans.NewOperations(n.out.traces, "blob", blobmeter.Ops, blobmeter.Results)}), nil
 }
 
 const (

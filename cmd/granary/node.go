@@ -236,6 +236,7 @@ func (n *node) background() {
 	n.work.Go(func() { n.tasks.Run(ctx) })
 	n.work.Go(func() { n.rotateKeys(ctx) })
 	n.work.Go(func() { n.audit.Run(ctx) })
+	n.work.Go(func() { n.out.follow(ctx, n.registry.Settings) })
 	n.work.Go(func() {
 		n.auth.Run(ctx, func(err error) { n.log.Warn("keep API tokens", "error", err) })
 	})

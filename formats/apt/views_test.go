@@ -28,6 +28,7 @@ func TestViews(t *testing.T) {
 		First:    []string{"dists/stable/InRelease"},
 		Release:  func(n int) string { return fmt.Sprintf("hello@1.%d-1", n) },
 		Verbatim: true,
+		Undated:  true,
 		Named:    func(n int) string { return fmt.Sprintf("Version: 1.%d-1\n", n) },
 		Remove:   file,
 	})

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"granary/blob"
 	blobmem "granary/blob/mem"
@@ -20,16 +22,64 @@ import (
 	"granary/repo/repotest"
 )
 
+// rot is what becomes of the bytes of a blob.
+type rot string
+
+const (
+	flipped rot = "flipped" // one bit is another
+	cutOff  rot = "cut off"
+	gone    rot = "gone"
+)
+
 // rotten is a blob store whose blobs go bad, also while something is read in
 // the background.
 type rotten struct {
 	*blobmem.Store
-	bad sync.Map // of blob.ID
+	bad sync.Map // of blob.ID: rot
+}
+
+// rotted tells what became of a blob, "" if nothing.
+func (s *rotten) rotted(id blob.ID) rot {
+	how, _ := s.bad.Load(id)
+	is, _ := how.(rot)
+	return is
+}
+
+// spoil lets every blob that is there go bad.
+func (s *rotten) spoil(t *testing.T, how rot) {
+	t.Helper()
+	n := 0
+	for info, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.bad.Store(info.ID, how)
+		n++
+	}
+	if n == 0 {
+		t.Fatal("there is no blob to go bad")
+	}
+}
+
+func (s *rotten) Stat(ctx context.Context, id blob.ID) (blob.Info, error) {
+	info, err := s.Store.Stat(ctx, id)
+	switch s.rotted(id) {
+	case gone:
+		return blob.Info{}, fmt.Errorf("blob %s: %w", id, blob.ErrNotFound)
+	case cutOff:
+		info.Size /= 2
+	case flipped:
+	}
+	return info, err
 }
 
 func (s *rotten) Open(ctx context.Context, id blob.ID, offset, n int64) (io.ReadCloser, error) {
+	how := s.rotted(id)
+	if how == gone {
+		return nil, fmt.Errorf("blob %s: %w", id, blob.ErrNotFound)
+	}
 	r, err := s.Store.Open(ctx, id, 0, -1)
-	if _, bad := s.bad.Load(id); err != nil || !bad {
+	if err != nil || how == "" {
 		if err == nil {
 			err = r.Close()
 		}
@@ -42,7 +92,11 @@ func (s *rotten) Open(ctx context.Context, id blob.ID, offset, n int64) (io.Read
 	if err = errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
-	b[len(b)/2] ^= 1
+	if how == cutOff {
+		b = b[:len(b)/2]
+	} else {
+		b[len(b)/2] ^= 1
+	}
 	b = b[min(offset, int64(len(b))):]
 	if n >= 0 && n < int64(len(b)) {
 		b = b[:n]
@@ -128,7 +182,7 @@ func quarantine(t *testing.T, r *repotest.Rig, blobs *rotten, store string) {
 			ref, err := refs.Decode(item)
 			hash, err2 := hex.DecodeString(item.Sort)
 			if err = errors.Join(err, err2); err == nil {
-				blobs.bad.Store(ref.Blob, true)
+				blobs.bad.Store(ref.Blob, flipped)
 				err = r.Refs.MarkLost(t.Context(), store, hash, ref.Blob)
 			}
 			if err != nil {
@@ -139,5 +193,69 @@ func quarantine(t *testing.T, r *repotest.Rig, blobs *rotten, store string) {
 	}
 	if n == 0 {
 		t.Fatal("there is no blob to go bad")
+	}
+}
+
+// rots: what nobody has found yet. Who asks a cache for bytes that have gone bad
+// on the disk gets what the upstream has, at once, and an error if that can't be
+// asked; never the bad ones. What lies whole is not fetched again.
+func (s Sample) rots(t *testing.T) {
+	origin := s.rig(t, repotest.Options{})
+	origin.Create("h", config.Hosted, s.name(), nil)
+	up := origin.Serve(t)
+	s.fill(t, origin, "h", 0, 1)
+	blobs := &rotten{Store: blobmem.New(blobmem.Config{Report: t.Errorf})}
+	edge := s.rig(t, repotest.Options{
+		KV: inBlobs{mem.New(mem.Options{Misuse: func(err error) { t.Error(err) }})}, Blobs: blobs,
+	})
+	edge.Cache("c", s.name(), up.URL+"/h"+s.Upstream, -1)
+	edge.Group("g", s.name(), "c")
+	s.wants(t, edge, "c", 0, 1)
+	good := map[string][]byte{}
+	for _, f := range slices.Concat(s.First, s.Docs, s.Files(0), s.Files(1)) {
+		good[f] = edge.Get("c", f)
+	}
+	again := func(how string) {
+		t.Helper()
+		for f, want := range good {
+			if got := edge.Get("c", f); !bytes.Equal(got, want) {
+				t.Errorf("%s: %s is not what it was", how, f)
+			}
+		}
+		s.wants(t, edge, "c", 0, 1)
+		s.wants(t, edge, "g", 0, 1)
+	}
+	for _, how := range []rot{flipped, cutOff, gone} {
+		edge.Clock.Advance(24 * time.Hour)
+		blobs.spoil(t, how)
+		again(string(how))
+		asked := int64(0)
+		for range 20 { // what is read in the background is found out in its own time
+			before := up.Requests()
+			edge.Clock.Advance(24 * time.Hour)
+			again("after it was " + string(how))
+			if asked = up.Requests() - before; asked == 0 {
+				break
+			}
+		}
+		if asked != 0 {
+			t.Errorf("what was fetched again since it was %s is fetched again and again", how)
+		}
+	}
+	up.Kill()
+	edge.Clock.Advance(24 * time.Hour)
+	blobs.spoil(t, flipped)
+	failed := 0
+	for f, want := range good {
+		_, got, err := edge.Send(t.Context(), "c", "GET", f, nil)
+		switch {
+		case err != nil && !errors.Is(err, formats.ErrNotFound):
+			failed++
+		case err != nil || !bytes.Equal(got, want):
+			t.Errorf("%s is answered with %d bytes, %v while the upstream is down", f, len(got), err)
+		}
+	}
+	if failed == 0 {
+		t.Error("nothing fails, although what went bad can't be fetched")
 	}
 }

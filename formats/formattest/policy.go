@@ -44,7 +44,7 @@ func (s Sample) policies(t *testing.T) {
 	s.hides(t, r, repo.ReasonBlocked, s.Verbatim, false)
 	week := int64(7)
 	rules(nil, &week)
-	s.hides(t, r, repo.ReasonTooYoung, s.Verbatim || s.Undated, s.Verbatim || s.Undated)
+	s.hides(t, r, repo.ReasonTooYoung, s.Verbatim || s.Undated, s.Undated)
 	r.Clock.Advance(8 * 24 * time.Hour)
 	s.wants(t, r, "c", 0, 1)
 	s.wants(t, r, "g", 0, 1)

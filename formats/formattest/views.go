@@ -49,7 +49,7 @@ type Sample struct {
 	// Release is "package@version" of version n; for formats that are Releasers.
 	Release func(n int) string
 	// Verbatim: a cache passes the upstream's documents on as they are, so that
-	// rules hold for files alone, and those of age in a group too.
+	// its rules hold for files alone, and in a group for both.
 	Verbatim bool
 	// Undated: the documents name versions without their times, so that rules of
 	// age hold for files alone.
@@ -83,6 +83,7 @@ func Views(t *testing.T, s Sample) {
 		t.Run("policies", s.policies)
 	}
 	t.Run("bytes gone bad", s.goneBad)
+	t.Run("bytes rot", s.rots)
 	t.Run("quarantine", s.quarantined)
 }
 

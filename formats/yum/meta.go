@@ -25,6 +25,16 @@ type pointer struct {
 	ID     []byte `cbor:"1,keyasint"` // SHA-256 of the package
 	Pieces int    `cbor:"2,keyasint,omitempty"`
 	Data   []byte `cbor:"3,keyasint"`
+	// Came is when the package did, Unix s. 0: when the pointer was written.
+	Came int64 `cbor:"4,keyasint,omitempty"`
+}
+
+// cameBy is when the package came that a record with this Meta lists.
+func (p *pointer) cameBy(rec formats.Record) int64 {
+	if p.Came != 0 || rec.Time.IsZero() {
+		return p.Came
+	}
+	return max(rec.Time.Unix(), 0)
 }
 
 // piece is the Meta of what holds a later one.
@@ -149,6 +159,7 @@ func (c *codec) unpack(packed, buf []byte, f *fragments) ([]byte, error) {
 type gather struct {
 	key    string // of the pointer
 	path   string
+	came   int64 // when the package did, Unix s; 0: nobody knows
 	id     []byte
 	want   int // pieces to come
 	packed []byte
@@ -170,7 +181,7 @@ func (g *gather) add(rec formats.Record) (done bool, err error) {
 	if err := cbor.Unmarshal(rec.Meta, &p); err != nil {
 		return false, fmt.Errorf("%w: pointer %s: %w", formats.ErrCorrupt, rec.Key(), err)
 	}
-	*g = gather{key: rec.Name, path: rec.Path, id: p.ID, want: p.Pieces, packed: append(g.packed[:0], p.Data...)}
+	*g = gather{key: rec.Name, path: rec.Path, came: p.cameBy(rec), id: p.ID, want: p.Pieces, packed: append(g.packed[:0], p.Data...)}
 	return g.want == 0, nil
 }
 

@@ -3,8 +3,10 @@ package yum_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"path"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -183,4 +185,75 @@ func TestUnreadablePackages(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 	r.Refused(formats.ErrUpstream, "ruled", "GET", "P/odd-1-1.x86_64.rpm", nil)
+}
+
+// A package that was built long ago and uploaded lately is young, in the metadata
+// as in what a cache lets through: the file's time is when it was uploaded. That
+// stays what it was when the same bytes are uploaded again, promoted, cloned or
+// put into a snapshot.
+func TestUploadedLately(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"origin", "promoted"} {
+		r.Create(name, config.Hosted, "yum", nil)
+	}
+	up := r.Serve(t)
+	first := r.Clock.Now()
+	old, late := built(1, first, 300), built(2, first, 200)
+	publish(t, r, "origin", old)
+	r.Clock.Advance(10 * 24 * time.Hour)
+	publish(t, r, "origin", late)
+	second := r.Clock.Now()
+	r.Cache("c", "yum", up.URL+"/origin", 60)
+	r.Group("g", "yum", "c")
+	week := int64(7)
+	if _, err := r.Registry.UpdateRepository(t.Context(), "c", func(c *config.Repository) error { c.MinimumAgeDays = &week; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	times := func(repository, doc string) string {
+		var out []string
+		for _, m := range regexp.MustCompile(`<time file="(\d+)" build="(\d+)"/>`).FindAllStringSubmatch(unzipped(t, r.Get(repository, doc)), -1) {
+			out = append(out, m[1]+" "+m[2])
+		}
+		return strings.Join(out, ", ")
+	}
+	stamps := func(uploaded time.Time, p rpm) string { return fmt.Sprintf("%d %d", uploaded.Unix(), p.built) }
+	both := stamps(first, old) + ", " + stamps(second, late)
+	const primary = "repodata/primary.xml.gz"
+	if got := times("origin", primary); got != both {
+		t.Errorf("the metadata says %s, want %s", got, both)
+	}
+	if got := refusal(t, r, "g", pathOf(late)); got != repo.ReasonTooYoung {
+		t.Errorf("what was uploaded today: %q", got)
+	}
+	if got := times("g", primary); got != stamps(first, old) {
+		t.Errorf("a group lists %s", got)
+	}
+	r.Clock.Advance(8 * 24 * time.Hour)
+	publish(t, r, "origin", late)
+	if _, _, err := r.Send(t.Context(), "origin", "POST", "snapshots", []byte(`{"name":"s1","source":""}`), "Content-Type", "application/json"); err != nil {
+		t.Fatal(err)
+	}
+	ids := [2]string{}
+	for i, name := range []string{"origin", "promoted"} {
+		c, err := r.Registry.Repository(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[i] = c.ID
+	}
+	p := repo.Promotion{ID: "p1", Source: ids[0], Target: ids[1], Paths: []string{path.Dir(pathOf(late))}}
+	if err := r.Promote(t.Context(), p, "", func(string, repo.Copied) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for at, doc := range map[string]string{"origin": primary, "g": primary, "promoted": primary} {
+		if got := times(at, doc); got != both {
+			t.Errorf("later %s says %s, want %s", at, got, both)
+		}
+	}
+	if got := times("origin", "snapshots/s1/"+primary); got != both {
+		t.Errorf("the snapshot says %s, want %s", got, both)
+	}
+	if got := refusal(t, r, "g", pathOf(late)); got != "" {
+		t.Errorf("when it is old enough: %s", got)
+	}
 }

@@ -2,12 +2,15 @@ package yum
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"iter"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -184,7 +187,7 @@ func (m *metadata) addPackage() error {
 		to   *collected
 		data []byte
 	}{
-		{&m.primary, f.Head},
+		{&m.primary, dated(f.Head, m.gathered.came)},
 		{&m.primary, location(relative(m.root, m.gathered.path))},
 		{&m.primary, f.Tail},
 		{&m.filelists, f.Files},
@@ -195,6 +198,20 @@ func (m *metadata) addPackage() error {
 		}
 	}
 	return nil
+}
+
+// dated puts the time at which a package came in the place of the file's, which
+// what describes the package does not know. Clients and caches with a minimum age
+// go by it, and by the date of the download, which has to be the same.
+func dated(head []byte, came int64) []byte {
+	const mark = `<time file="` // text of the package has no "<"
+	at := bytes.Index(head, []byte(mark))
+	if at < 0 || came <= 0 {
+		return head
+	}
+	at += len(mark)
+	end := at + max(bytes.IndexByte(head[at:], '"'), 0)
+	return slices.Concat(head[:at], strconv.AppendInt(nil, came, 10), head[end:])
 }
 
 // relative is a path in the repository as seen from a root. Snapshots list

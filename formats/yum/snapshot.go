@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"granary/formats"
 )
 
@@ -43,13 +45,34 @@ func snapshot(ctx context.Context, up *formats.Upload, tx formats.Tx) error {
 			return fmt.Errorf("read %s: %w", from, err)
 		}
 		n++
-		tx.Put(formats.Record{Scope: to, Name: rec.Name, Path: rec.Path, Move: true, Meta: rec.Meta}, nil)
+		meta, err := keepDate(rec)
+		if err != nil {
+			return err
+		}
+		tx.Put(formats.Record{Scope: to, Name: rec.Name, Path: rec.Path, Move: true, Meta: meta}, nil)
 	}
 	if n == 0 {
 		return fmt.Errorf("metadata of %q: %w", source, formats.ErrNotFound)
 	}
 	tx.Put(formats.Record{Scope: snapshots, Name: ":" + name, Move: true}, nil)
 	return nil
+}
+
+// keepDate is the Meta of a record for another one that lists the same package,
+// which has come when it came.
+func keepDate(rec formats.Record) ([]byte, error) {
+	if _, _, isPiece, ok := packageOf(rec.Name); !ok || isPiece {
+		return rec.Meta, nil
+	}
+	var p pointer
+	if err := cbor.Unmarshal(rec.Meta, &p); err != nil {
+		return nil, fmt.Errorf("%w: pointer %s: %w", formats.ErrCorrupt, rec.Key(), err)
+	}
+	if p.Came != 0 {
+		return rec.Meta, nil
+	}
+	p.Came = p.cameBy(rec)
+	return cbor.Marshal(p)
 }
 
 // dropSnapshot deletes what a snapshot lists; the packages stay.

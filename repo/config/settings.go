@@ -103,6 +103,15 @@ func (s *Settings) AuditDays() int64 {
 	return s.AuditRetention
 }
 
+// LogEndpoint is where logs are sent besides standard error, "" if the settings
+// don't say.
+func (s *Settings) LogEndpoint() string {
+	if s.Logging == nil {
+		return ""
+	}
+	return s.Logging.OTLPEndpoint
+}
+
 func (s *Settings) secrets() []*Secret { return nil }
 
 // UpdateSettings changes the settings. change gets a copy of its own, and may

@@ -61,6 +61,7 @@ type Config struct {
 type Exporter struct {
 	conn   *grpc.ClientConn
 	traces *sdktrace.TracerProvider
+	tracer trace.Tracer // of traces
 	logs   *sdklog.LoggerProvider
 	cancel context.CancelFunc // gives up what is being sent
 }
@@ -122,6 +123,7 @@ func (e *Exporter) open(ctx context.Context, c Config, l *losses) error {
 		sdktrace.WithSpanProcessor(spanProcessor{sdktrace.NewBatchSpanProcessor(spanExporter{spans, sq},
 			sdktrace.WithMaxQueueSize(spanQueue+batch), sdktrace.WithMaxExportBatchSize(batch),
 			sdktrace.WithBatchTimeout(interval), sdktrace.WithExportTimeout(exportTime)), sq}))
+	e.tracer = e.traces.Tracer("granary")
 	e.logs = sdklog.NewLoggerProvider(sdklog.WithResource(r), sdklog.WithAttributeValueLengthLimit(valueLength),
 		sdklog.WithProcessor(logProcessor{sdklog.NewBatchProcessor(logExporter{logs, lq},
 			sdklog.WithMaxQueueSize(logQueue+batch), sdklog.WithExportMaxBatchSize(batch),
@@ -147,7 +149,7 @@ func describe(c Config) *resource.Resource {
 }
 
 // Tracer makes spans that are sent.
-func (e *Exporter) Tracer() trace.Tracer { return e.traces.Tracer("granary") }
+func (e *Exporter) Tracer() trace.Tracer { return e.tracer }
 
 // Close sends what waits, for FlushTime at most, and ends the exporter's
 // goroutines. What comes later is lost.

@@ -15,7 +15,11 @@ func (t *Tracer) child(ctx context.Context, name string, kind trace.SpanKind) (c
 	if !ok || root.below.Add(1) > root.most {
 		return ctx, nil
 	}
-	return t.tracer.Start(ctx, name, trace.WithSpanKind(kind))
+	tracer := t.tracer()
+	if tracer == nil {
+		return ctx, nil
+	}
+	return tracer.Start(ctx, name, trace.WithSpanKind(kind))
 }
 
 // Operations makes spans of calls to a store, which are told by numbers as to

@@ -23,7 +23,8 @@ import (
 // recorder keeps the spans of a tracer.
 func recorder(c spans.Config) (*spans.Tracer, *tracetest.SpanRecorder) {
 	r := tracetest.NewSpanRecorder()
-	c.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r)).Tracer("test")
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r)).Tracer("test")
+	c.Tracer = func() trace.Tracer { return tracer }
 	return spans.New(c), r
 }
 

@@ -18,8 +18,9 @@ import (
 
 // Config of a [Tracer].
 type Config struct {
-	// Tracer makes the spans; it must record all of them.
-	Tracer trace.Tracer
+	// Tracer returns what makes the spans and records all of them, nil as long
+	// as there are to be none.
+	Tracer func() trace.Tracer
 	// Ratio of new traces that are taken, 0 to 1.
 	Ratio float64
 	// PerSecond is how many traces may begin in a second; 0: any number.
@@ -30,7 +31,7 @@ type Config struct {
 
 // Tracer begins spans. A nil one begins none.
 type Tracer struct {
-	tracer  trace.Tracer
+	tracer  func() trace.Tracer
 	sampler *sampler
 }
 
@@ -66,6 +67,10 @@ func (t *Tracer) Request(r *http.Request) (*http.Request, *Root) {
 	if t == nil {
 		return r, nil
 	}
+	tracer := t.tracer()
+	if tracer == nil {
+		return r, nil
+	}
 	var caller trace.SpanContext
 	if r.Header["Traceparent"] != nil {
 		caller = trace.SpanContextFromContext(w3c.Extract(context.Background(), propagation.HeaderCarrier(r.Header)))
@@ -80,7 +85,7 @@ func (t *Tracer) Request(r *http.Request) (*http.Request, *Root) {
 	if !caller.IsValid() {
 		caller = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id})
 	}
-	ctx, root := t.begin(trace.ContextWithRemoteSpanContext(r.Context(), caller), telemetry.Method(r.Method), trace.SpanKindServer, most)
+	ctx, root := begin(trace.ContextWithRemoteSpanContext(r.Context(), caller), tracer, telemetry.Method(r.Method), trace.SpanKindServer, most)
 	return r.WithContext(ctx), root
 }
 
@@ -90,11 +95,15 @@ func (t *Tracer) Task(ctx context.Context, kind string) (_ context.Context, ende
 	if t == nil {
 		return ctx, nil
 	}
+	tracer := t.tracer()
+	if tracer == nil {
+		return ctx, nil
+	}
 	id := newTraceID()
 	if !t.sampler.take(id, trace.SpanContext{}) {
 		return ctx, nil
 	}
-	ctx, root := t.begin(trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id})),
+	ctx, root := begin(trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id})), tracer,
 		"task "+kind, trace.SpanKindInternal, mostOfTask)
 	return ctx, func(outcome string) {
 		root.SetAttributes(attribute.String("granary.result", outcome))
@@ -105,8 +114,8 @@ func (t *Tracer) Task(ctx context.Context, kind string) (_ context.Context, ende
 	}
 }
 
-func (t *Tracer) begin(ctx context.Context, name string, kind trace.SpanKind, most int64) (context.Context, *Root) {
-	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind))
+func begin(ctx context.Context, tracer trace.Tracer, name string, kind trace.SpanKind, most int64) (context.Context, *Root) {
+	_, span := tracer.Start(ctx, name, trace.WithSpanKind(kind))
 	root := &Root{Span: span, most: most}
 	return trace.ContextWithSpan(ctx, root), root
 }
