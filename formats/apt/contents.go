@@ -90,9 +90,10 @@ func (d *distribution) writeContents() error {
 
 // packContents writes Contents compressed alone: it is ten times that. Release
 // lists it as it is too, as those of Debian do: apt asks for no form of a file
-// whose plain form is not listed.
+// whose plain form is not listed. One digest is enough for that, and several
+// would take longer than all the rest.
 func (d *distribution) packContents(path string, of []*owners) error {
-	whole := digest.NewHasher(algorithms...)
+	whole := digest.NewHasher()
 	defer whole.Release()
 	err := d.pack(path+".gz", ".gz", func(w io.Writer) error { return writeOwners(io.MultiWriter(w, whole), of) })
 	if err != nil {

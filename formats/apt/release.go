@@ -90,10 +90,14 @@ func (d *distribution) sectionRelease() error {
 	return d.publish(path, doc)
 }
 
-// digests is a list of Release: sum, size and path, a line each.
+// digests is a list of Release: sum, size and path, a line each, of what has
+// such a digest.
 func (d *distribution) digests(a digest.Algorithm) string {
 	var b strings.Builder
 	for _, e := range d.entries {
+		if len(e.sums.Get(a)) == 0 {
+			continue
+		}
 		fmt.Fprintf(&b, "\n %s %16d %s", e.sums.Hex(a), e.size, e.path)
 	}
 	return b.String()
