@@ -149,13 +149,24 @@ func routeFile(kind formats.Kind, path string) (formats.Op, bool) {
 // legacy form "<distribution>/updates" makes two segments of, then the document.
 func routeIndex(path string) (formats.Op, bool) {
 	dist, doc, ok := strings.Cut(path, "/")
-	if after, legacy := strings.CutPrefix(doc, "updates/"); legacy {
+	if after, legacy := strings.CutPrefix(doc, "updates/"); legacy && !inComponent(after) {
 		dist, doc = dist+"/updates", after
 	}
 	if !ok || doc == "" || checkDistribution(strings.TrimSuffix(dist, "/updates")) != nil {
 		return formats.Op{}, false
 	}
 	return document(dists+"/"+dist, doc)
+}
+
+// inComponent tells whether what lies in a directory is what components have: then
+// that is one.
+func inComponent(doc string) bool {
+	top, _, _ := strings.Cut(doc, "/")
+	switch top {
+	case archSource, "by-hash", "i18n", "dep11", "cnf", "debian-installer":
+		return true
+	}
+	return strings.HasPrefix(top, "binary-") || strings.HasPrefix(top, "Contents-")
 }
 
 // document is one of a scope, whose path may name it by digest.

@@ -305,12 +305,13 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("a package of the snapshot: %v", err)
 	}
 	for body, want := range map[string]error{
-		`{"source":"el9","name":"one"}`:  formats.ErrExists,
-		`{"source":"el8","name":"two"}`:  formats.ErrNotFound,
-		`{"source":"el9","name":"../x"}`: formats.ErrBadRequest,
-		`{"source":"..","name":"x"}`:     formats.ErrBadRequest,
-		`{"source":"el9"}`:               formats.ErrBadRequest,
-		`nonsense`:                       formats.ErrBadRequest,
+		`{"source":"el9","name":"one"}`:   formats.ErrExists,
+		`{"source":"el8","name":"two"}`:   formats.ErrNotFound,
+		`{"source":"el9","name":"../x"}`:  formats.ErrBadRequest,
+		`{"source":"..","name":"x"}`:      formats.ErrBadRequest,
+		`{"source":"el9","name":"x.rpm"}`: formats.ErrBadRequest, // by its path a package would be deleted
+		`{"source":"el9"}`:                formats.ErrBadRequest,
+		`nonsense`:                        formats.ErrBadRequest,
 	} {
 		if err := take(body); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", body, err, want)

@@ -28,7 +28,7 @@ func snapshot(ctx context.Context, up *formats.Upload, tx formats.Tx) error {
 		return err
 	}
 	source = strings.Trim(source, "/")
-	if !snapshotName.MatchString(name) {
+	if !snapshotName.MatchString(name) || isPackage(name) {
 		return formats.BadRequest("%.100q is no name for a snapshot", name)
 	}
 	if err := formats.CheckPath(scopeOf(source)); err != nil {
