@@ -334,7 +334,7 @@ func (t *tx) conflict(where string, p put, rec record.Record, old *record.Record
 		return record.Replace, nil
 	}
 	same := bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) && old.Size == rec.Size
-	unchanged := same && old.Type == rec.Type && bytes.Equal(old.Meta, rec.Meta) && p.rec.Points == "" && old.Leaving == 0
+	unchanged := same && old.Type == rec.Type && old.Path == rec.Path && bytes.Equal(old.Meta, rec.Meta) && p.rec.Points == "" && old.Leaving == 0
 	policy := t.repo.Conflicts()
 	switch {
 	case t.moves(p) || policy == config.Allow:
