@@ -204,18 +204,7 @@ func (m *promoting) one(ctx context.Context, n record.Named, to *repository) (Co
 		}
 		m.more, m.longer = m.more+more, m.longer+longer
 	}
-	out, err := s.Records.Put(ctx, sp, n.Scope, n.Name, c.rec, func(old *record.Record) (record.Verdict, error) {
-		verdict, err := t.conflict(to.Name+"/"+where, put{rec: formats.Record{Move: c.rec.Move}}, c.rec, old)
-		if err != nil || verdict != record.Replace {
-			return verdict, err
-		}
-		// Once the commit is made or refused nothing may be added to it: this is a
-		// worker that has been overtaken.
-		if over, err := s.Records.Decided(ctx, sp, m.ID); err != nil || over {
-			return record.Refuse, errors.Join(err, errOvertaken)
-		}
-		return verdict, nil
-	})
+	out, err := m.put(ctx, n, c.rec, t)
 	if err != nil {
 		return Copied{}, fmt.Errorf("promote %s: %w", where, err)
 	}
@@ -236,8 +225,6 @@ func (m *promoting) one(ctx context.Context, n record.Named, to *repository) (Co
 	}
 	return Copied{Artifacts: 1, Bytes: c.rec.Size}, nil
 }
-
-var errOvertaken = errors.New("repo: the promotion was ended by another worker")
 
 // at yields the records behind the handle at a path: the file, and what is at
 // or below the directory. What the format removes with a file belongs to it.

@@ -43,26 +43,29 @@ func readWhole(rec formats.Record) (whole, error) {
 // claim makes the name's spelling that of its first version: "Foo-bar" and
 // "foo_bar" are one name.
 func claim(ctx context.Context, name string, tx formats.Tx) error {
-	follows := func(old *formats.Record) error {
-		if old == nil {
-			return nil
-		}
-		c, err := readWhole(*old)
-		if err == nil && c.Name != name {
-			err = fmt.Errorf("crate %s is published here as %s: %w", name, c.Name, formats.ErrExists)
-		}
-		return err
-	}
+	c := whole{Name: name}
 	old, err := tx.Record(ctx, ownersScope(name), nameRecord)
 	if err == nil {
-		return follows(&old)
+		return c.follows(&old)
 	}
 	if !errors.Is(err, formats.ErrNotFound) {
 		return err
 	}
-	rec, err := whole{Name: name}.pointer()
+	rec, err := c.pointer()
 	if err == nil {
-		tx.PutIf(rec, nil, follows)
+		tx.PutIf(rec, nil, c.follows)
+	}
+	return err
+}
+
+// follows refuses a name that is claimed in another spelling.
+func (c whole) follows(old *formats.Record) error {
+	if old == nil {
+		return nil
+	}
+	was, err := readWhole(*old)
+	if err == nil && was.Name != c.Name {
+		err = fmt.Errorf("crate %s is published here as %s: %w", c.Name, was.Name, formats.ErrExists)
 	}
 	return err
 }

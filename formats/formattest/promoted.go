@@ -28,23 +28,12 @@ func (s Sample) promoted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	paths := map[string]bool{}
-	for rec, err := range r.Open("staging").Walk(t.Context(), "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		top, _, _ := strings.Cut(rec.Key(), "/")
-		paths[top] = true
-	}
 	for _, id := range []string{"first", "again"} {
-		p := repo.Promotion{ID: id, Source: src.ID, Target: dst.ID, Paths: slices.Sorted(maps.Keys(paths))}
+		p := repo.Promotion{ID: id, Source: src.ID, Target: dst.ID, Paths: tops(t, r, "staging")}
 		if err := r.Promote(t.Context(), p, "", func(string, repo.Copied) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		// Of other formats what belongs to a package as a whole, such as its owners,
-		// is the target's own.
-		_, announces := r.Open("staging").Format.(formats.Announcer)
-		if got, want := keys(t, r, dst), keys(t, r, src); announces && !slices.Equal(got, want) {
+		if got, want := keys(t, r, dst), keys(t, r, src); !slices.Equal(got, want) {
 			t.Errorf("the target has %q, the source %q", got, want)
 		}
 		s.lists(t, r, "release", 0, versions)
@@ -64,6 +53,20 @@ func (s Sample) promoted(t *testing.T) {
 		t.Errorf("%s after its removal: %v", s.Files(0)[0], err)
 	}
 	s.lists(t, r, "release", 1, versions)
+}
+
+// tops are the files and directories that a repository has at its top.
+func tops(t *testing.T, r *repotest.Rig, repository string) []string {
+	t.Helper()
+	paths := map[string]bool{}
+	for rec, err := range r.Open(repository).Walk(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		top, _, _ := strings.Cut(rec.Key(), "/")
+		paths[top] = true
+	}
+	return slices.Sorted(maps.Keys(paths))
 }
 
 // keys are the names of all records, those that nobody browses too.

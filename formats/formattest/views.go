@@ -78,6 +78,7 @@ func Views(t *testing.T, s Sample) {
 	t.Run("two nodes", s.twoNodes)
 	t.Run("conditions", s.conditions)
 	t.Run("promoted", s.promoted)
+	t.Run("promotion dies", s.promotionDies)
 	t.Run("as it was", s.asItWas)
 	if _, ok := s.New(time.Now).(formats.Releaser); ok {
 		t.Run("policies", s.policies)

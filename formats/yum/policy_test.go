@@ -233,16 +233,7 @@ func TestUploadedLately(t *testing.T) {
 	if _, _, err := r.Send(t.Context(), "origin", "POST", "snapshots", []byte(`{"name":"s1","source":""}`), "Content-Type", "application/json"); err != nil {
 		t.Fatal(err)
 	}
-	ids := [2]string{}
-	for i, name := range []string{"origin", "promoted"} {
-		c, err := r.Registry.Repository(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids[i] = c.ID
-	}
-	p := repo.Promotion{ID: "p1", Source: ids[0], Target: ids[1], Paths: []string{path.Dir(pathOf(late))}}
-	if err := r.Promote(t.Context(), p, "", func(string, repo.Copied) error { return nil }); err != nil {
+	if err := r.Promoted("origin", "promoted", path.Dir(pathOf(late))); err != nil {
 		t.Fatal(err)
 	}
 	for at, doc := range map[string]string{"origin": primary, "g": primary, "promoted": primary} {

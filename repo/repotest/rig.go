@@ -6,6 +6,7 @@ package repotest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"log/slog"
@@ -300,4 +301,18 @@ func (r *Rig) Refused(want error, repository, method, path string, body []byte) 
 	if _, _, err := r.Send(r.t.Context(), repository, method, path, body); !errors.Is(err, want) {
 		r.t.Fatalf("%s %s/%s ended with %v, want %v", method, repository, path, err, want)
 	}
+}
+
+// Promoted promotes paths of one repository into another, by their names.
+func (r *Rig) Promoted(source, target string, paths ...string) error {
+	r.t.Helper()
+	p := repo.Promotion{ID: rand.Text(), Paths: paths}
+	for to, name := range map[*string]string{&p.Source: source, &p.Target: target} {
+		c, err := r.Registry.Repository(r.t.Context(), name)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		*to = c.ID
+	}
+	return r.Promote(r.t.Context(), p, "", func(string, repo.Copied) error { return nil })
 }

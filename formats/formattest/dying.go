@@ -1,0 +1,138 @@
+package formattest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"granary/formats"
+	"granary/kv"
+	"granary/kv/mem"
+	"granary/repo"
+	"granary/repo/config"
+	"granary/repo/repotest"
+)
+
+var errDied = errors.New("the process died here")
+
+// dying is a store in which nothing is written any more once a number of writes
+// was: what a process leaves that dies.
+type dying struct {
+	kv.Store
+	mu   sync.Mutex
+	left int // guarded by mu; -1: it does not die
+}
+
+func (d *dying) set(left int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left = left
+}
+
+func (d *dying) Traits() kv.Traits { return kv.TraitsOf(d.Store) }
+
+func (d *dying) dies() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left > 0 {
+		d.left--
+	}
+	return d.left == 0
+}
+
+func (d *dying) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
+	if d.dies() {
+		return errDied
+	}
+	return d.Store.PutIf(ctx, item, old)
+}
+
+func (d *dying) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
+	if d.dies() {
+		return errDied
+	}
+	return d.Store.DeleteIf(ctx, key, old)
+}
+
+// promotionDies: a promotion of a whole repository, by its directories, that dies
+// at any of its writes shows all of it or nothing, files and documents, and is
+// whole once it was gone on with.
+func (s Sample) promotionDies(t *testing.T) {
+	store := &dying{Store: mem.New(mem.Options{}), left: -1}
+	r := s.rig(t, repotest.Options{KV: store})
+	src := r.Create("staging", config.Hosted, s.name(), nil)
+	s.fill(t, r, "staging", 0, 1, 2)
+	want := keys(t, r, src)
+	for step := 1; ; step++ {
+		dst := r.Create(fmt.Sprint("release", step), config.Hosted, s.name(), nil)
+		s.fill(t, r, dst.Name, 0)
+		p := repo.Promotion{ID: fmt.Sprint("p", step), Source: src.ID, Target: dst.ID, Paths: tops(t, r, "staging")}
+		cursor, crashed := "", false
+		run := func() error {
+			return r.Promote(t.Context(), p, cursor, func(next string, _ repo.Copied) error {
+				cursor = next
+				return nil
+			})
+		}
+		store.set(step)
+		for err := run(); err != nil; err = run() {
+			store.set(-1)
+			if !errors.Is(err, errDied) || crashed {
+				t.Fatalf("step %d: %v", step, err)
+			}
+			crashed = true
+			s.allOrNothing(t, r, dst.Name, step)
+		}
+		store.set(-1)
+		s.wants(t, r, dst.Name, 0, 1, 2)
+		if got := keys(t, r, dst); !slices.Equal(got, want) {
+			t.Fatalf("step %d: the target has %q, the source %q", step, got, want)
+		}
+		if t.Failed() || !crashed {
+			return
+		}
+	}
+}
+
+// allOrNothing fails unless versions 1 and 2 are there or neither, and documents
+// name what is.
+func (s Sample) allOrNothing(t *testing.T, r *repotest.Rig, repository string, step int) {
+	t.Helper()
+	files := slices.Concat(s.Files(1), s.Files(2))
+	seen := 0
+	for _, f := range files {
+		switch _, _, err := r.Send(t.Context(), repository, "GET", f, nil); {
+		case err == nil:
+			seen++
+		case !errors.Is(err, formats.ErrNotFound):
+			t.Fatalf("step %d: %s: %v", step, f, err)
+		}
+	}
+	switch seen {
+	case 0:
+		s.named(t, r, repository, 0)
+	case len(files):
+		s.notHalf(t, r, repository, step)
+	default:
+		t.Fatalf("step %d: %d of %d files are seen", step, seen, len(files))
+	}
+}
+
+// notHalf: until the documents are told of a promotion they may be those of
+// before.
+func (s Sample) notHalf(t *testing.T, r *repotest.Rig, repository string, step int) {
+	t.Helper()
+	for _, doc := range s.Docs {
+		for _, f := range s.First {
+			r.Get(repository, f)
+		}
+		text := s.text(t, r.Get(repository, doc))
+		if strings.Contains(text, s.Named(1)) != strings.Contains(text, s.Named(2)) {
+			t.Errorf("step %d: half a promotion in %s:\n%.2000s", step, doc, text)
+		}
+	}
+}
