@@ -156,13 +156,16 @@ func TestRender(t *testing.T) {
 		t.Error("the signed forms are of another text")
 	}
 	checkRelease(t, docs, text)
-	contents, err := gzip.NewReader(bytes.NewReader(docs["main/Contents-amd64.gz"].Body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(contents)
-	if want := "usr/share/doc/x/one\tmisc/hello\nusr/share/doc/x/two\tmisc/data\n"; err != nil || string(b) != want {
-		t.Errorf("Contents %q, %v", b, err)
+	for arch, want := range map[string]string{
+		"amd64": "usr/share/doc/x/one\tmisc/hello\nusr/share/doc/x/two\tmisc/data\n", "all": "usr/share/doc/x/two\tmisc/data\n",
+	} {
+		contents, err := gzip.NewReader(bytes.NewReader(docs["main/Contents-"+arch+".gz"].Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(contents); err != nil || string(b) != want {
+			t.Errorf("Contents of %s %q, %v", arch, b, err)
+		}
 	}
 }
 

@@ -76,8 +76,8 @@ func (d *distribution) writeContents() error {
 			continue
 		}
 		of := []*owners{}
-		for _, a := range []string{arch, archAll} {
-			if c.archs[a] != nil && (a == arch || arch != archAll) {
+		for _, a := range slices.Compact([]string{arch, archAll}) {
+			if c.archs[a] != nil {
 				of = append(of, c.archs[a])
 			}
 		}

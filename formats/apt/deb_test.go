@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +181,21 @@ func FuzzDeb(f *testing.F) {
 			t.Errorf("%v is no ErrBadRequest", err)
 		}
 	})
+}
+
+// A field of very many lines costs what its bytes do.
+func TestManyLines(t *testing.T) {
+	text := []byte("Package: a\nDescription: b\n" + strings.Repeat(" c\n", 300_000) + "Version: 1\n")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	out, err := apt.Paragraphs(bytes.NewReader(text))
+	runtime.ReadMemStats(&after)
+	if err != nil || !bytes.Equal(out, append(text, '\n')) {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 200<<20 {
+		t.Errorf("%d bytes were allocated for %d", n, len(text))
+	}
 }
 
 func FuzzParagraphs(f *testing.F) {

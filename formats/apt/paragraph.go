@@ -71,7 +71,8 @@ func (p paragraph) append(b []byte) []byte {
 // maxParagraph.
 type paragraphs struct {
 	lines *bufio.Reader
-	size  int
+	size  int    // bytes of the paragraph so far
+	more  []byte // lines that continue its last field
 }
 
 func newParagraphs(r io.Reader) *paragraphs {
@@ -82,14 +83,14 @@ func newParagraphs(r io.Reader) *paragraphs {
 // is an ErrBadRequest, or an error of the reader.
 func (p *paragraphs) next() (paragraph, error) {
 	var out paragraph
-	p.size = 0
+	p.size, p.more = 0, p.more[:0]
 	for {
 		line, err := p.line()
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			if len(out) == 0 {
 				return nil, io.EOF
 			}
-			return out, nil
+			return p.whole(out), nil
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -97,29 +98,36 @@ func (p *paragraphs) next() (paragraph, error) {
 		switch {
 		case len(bytes.TrimSpace(line)) == 0:
 			if len(out) > 0 {
-				return out, nil
+				return p.whole(out), nil
 			}
 		case line[0] == '#':
+		case bytes.IndexByte(line, 0) >= 0:
+			return nil, formats.BadRequest("control data has a NUL byte")
+		case line[0] == ' ' || line[0] == '\t':
+			if len(out) == 0 {
+				return nil, formats.BadRequest("control data begins with a continued line")
+			}
+			p.more = append(append(p.more, '\n'), line...)
 		default:
-			if out, err = out.add(line); err != nil {
+			if out, err = p.whole(out).add(line); err != nil {
 				return nil, err
 			}
 		}
 	}
 }
 
-// add takes a line: a field, or one that continues the last.
+// whole gives the last field the lines that continue it, all at once: there may
+// be very many.
+func (p *paragraphs) whole(out paragraph) paragraph {
+	if len(p.more) > 0 {
+		out[len(out)-1].value += string(p.more)
+		p.more = p.more[:0]
+	}
+	return out
+}
+
+// add takes a line that is a field.
 func (p paragraph) add(line []byte) (paragraph, error) {
-	if bytes.IndexByte(line, 0) >= 0 {
-		return nil, formats.BadRequest("control data has a NUL byte")
-	}
-	if line[0] == ' ' || line[0] == '\t' {
-		if len(p) == 0 {
-			return nil, formats.BadRequest("control data begins with a continued line")
-		}
-		p[len(p)-1].value += "\n" + string(line)
-		return p, nil
-	}
 	name, value, ok := strings.Cut(string(line), ":")
 	if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, formats.BadRequest("control data has the line %.80q, which is no field", line)
