@@ -41,8 +41,8 @@ type soundness struct {
 	reading singleflight.Group
 }
 
-// found says when a blob was found right, and when it had been written then, if
-// its store tells.
+// found says when the reading of a blob began that found it right, and when it had
+// been written then, if its store tells.
 type found struct{ at, written time.Time }
 
 func newSoundness() *soundness {
@@ -156,7 +156,7 @@ type readCloser struct {
 // last byte, if it is not what was stored.
 func (s *Service) holding(ctx context.Context, r io.Reader, c stored) io.Reader {
 	info, _ := blob.StatReader(r)
-	return &held{service: s, ctx: ctx, r: r, content: c, hash: blake3.New(), left: c.size, written: info.Modified}
+	return &held{service: s, ctx: ctx, r: r, content: c, hash: blake3.New(), left: c.size, found: found{s.Now(), info.Modified}}
 }
 
 type held struct {
@@ -166,7 +166,7 @@ type held struct {
 	content stored
 	hash    *blake3.Hasher
 	left    int64
-	written time.Time
+	found   found // what it will be, if it is
 	err     error // why it ended
 }
 
@@ -187,7 +187,7 @@ func (h *held) Read(p []byte) (int, error) {
 	case !bytes.Equal(h.hash.Sum(nil), h.content.sums.BLAKE3):
 		n, h.err = max(n-1, 0), h.lost("they are not what was stored")
 	default:
-		h.service.sound.seen.Set(h.content.blob, found{h.service.Now(), h.written})
+		h.service.sound.seen.Set(h.content.blob, h.found)
 		h.err = io.EOF
 	}
 	return n, h.err

@@ -226,8 +226,8 @@ func (s Sample) rots(t *testing.T) {
 		s.wants(t, edge, "g", 0, 1)
 	}
 	for _, how := range []rot{flipped, cutOff, gone} {
+		blobs.spoil(t, how) // first: what reads in the background meanwhile began before
 		edge.Clock.Advance(24 * time.Hour)
-		blobs.spoil(t, how)
 		again(string(how))
 		asked := int64(0)
 		for range 20 { // what is read in the background is found out in its own time
@@ -243,8 +243,8 @@ func (s Sample) rots(t *testing.T) {
 		}
 	}
 	up.Kill()
-	edge.Clock.Advance(24 * time.Hour)
 	blobs.spoil(t, flipped)
+	edge.Clock.Advance(24 * time.Hour)
 	failed := 0
 	for f, want := range good {
 		_, got, err := edge.Send(t.Context(), "c", "GET", f, nil)
