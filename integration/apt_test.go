@@ -210,10 +210,18 @@ func TestApt(t *testing.T) {
 	edge.Want(404, "GET", "/repository/mirror/setup.sh", nil) // that of the upstream would lead past the mirror
 
 	mirrored.upload(edge, "own", "stable", debPackage(t, "extra", "3.0", "amd64"))
+	// Another distribution has the same version with other bytes, at the same
+	// path of a pool before the mirror's.
+	mirrored.upload(edge, "own", "testing", debPackage(t, "hello", "1.1", "amd64", "Homepage: http://registry.example.com\n"))
 	grouped := newApt(t)
 	grouped.setUp(edge, "all", "stable")
 	grouped.apt("update")
-	grouped.apt("install", "-y", "hello", "extra")
+	grouped.apt("install", "-y", "hello", "extra", "hello-data")
+	grouped.apt("source", "thing")
+	rebuilt := newApt(t)
+	rebuilt.setUp(edge, "all", "testing")
+	rebuilt.apt("update")
+	rebuilt.apt("install", "-y", "hello")
 
 	origin.Kill()
 	again := newApt(t)
@@ -223,7 +231,7 @@ func TestApt(t *testing.T) {
 	grouped.apt("update")
 	for name, got := range map[string]string{
 		"mirror": mirrored.installed("hello"), "mirror without its upstream": again.installed("hello"),
-		"group": grouped.installed("hello") + " " + grouped.installed("extra"),
+		"group": grouped.installed("hello") + " " + grouped.installed("extra"), "another distribution of the group": rebuilt.installed("hello"),
 	} {
 		if want := map[bool]string{true: "1.1 3.0", false: "1.1"}[name == "group"]; got != want {
 			t.Errorf("%s installed %s, want %s", name, got, want)

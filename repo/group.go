@@ -102,7 +102,7 @@ var _ formats.Ranger = (*group)(nil)
 func (g *group) RecordsFrom(ctx context.Context, scope, from string) iter.Seq2[formats.Record, error] {
 	seqs := make([]iter.Seq2[formats.Record, error], len(g.members))
 	for i, m := range g.members {
-		seqs[i] = formats.RecordsFrom(ctx, m, scope, from)
+		seqs[i] = relocated(g.repo.format, m, formats.RecordsFrom(ctx, m, scope, from))
 	}
 	less := func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) }
 	return func(yield func(formats.Record, error) bool) {
@@ -149,6 +149,9 @@ func (g *group) Open(ctx context.Context, op formats.Op) (*formats.Content, erro
 // patterns refuse that member does not have: the go command, for one, goes on
 // after a 404 and gives up on a 403.
 func (g *group) find(ctx context.Context, op formats.Op, fresh bool) (*formats.Content, error) {
+	if op.Member != "" {
+		return g.findOf(ctx, op, fresh)
+	}
 	var failed error
 	var refused *PolicyError
 	for _, m := range g.members {

@@ -56,7 +56,12 @@ type Precondition struct {
 }
 
 // Route reads a request below the repository.
-func (h *Handle) Route(req formats.Req) (formats.Op, bool) { return h.Format.Route(req) }
+func (h *Handle) Route(req formats.Req) (formats.Op, bool) {
+	if op, ok := h.ofMember(req); ok {
+		return op, true
+	}
+	return h.Format.Route(req)
+}
 
 // View is what the format's Call is given.
 func (h *Handle) View() formats.View { return h.view }

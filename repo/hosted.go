@@ -23,6 +23,8 @@ type hosted struct {
 	service *Service
 	repo    *repository
 	moment  *moment // nil: now
+	// behind: it is a member of a group, and not the first.
+	behind bool
 }
 
 var _ target = (*hosted)(nil)

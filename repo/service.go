@@ -286,6 +286,9 @@ func (s *Service) view(r *repository, access Access, m *moment, depth int) (view
 		g.members = append(g.members, v)
 	}
 	if depth == 0 {
+		for i, t := range g.targets() {
+			t.base().behind = i > 0
+		}
 		if claims := s.newClaims(r); claims != nil {
 			for _, t := range g.targets() {
 				if c, ok := t.(*cache); ok {

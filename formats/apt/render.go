@@ -17,7 +17,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "apt5" }
+func (*Format) Renderer() string { return "apt6" }
 
 // Render writes all documents of a distribution, or the list of distributions,
 // or what only the keys are needed for.

@@ -292,7 +292,7 @@ func parseSection(ctx context.Context, scope string, s section, alone bool, rel 
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s/%s: %s", formats.ErrUpstream, scope, s.path, err.Error())
 		}
-		if alone && s.arch != archAll && p.get("Architecture") == archAll {
+		if alone && s.repeats(p) {
 			continue
 		}
 		if rec, ok := upstreamPointer(scope, s, p); ok {
@@ -301,6 +301,12 @@ func parseSection(ctx context.Context, scope string, s section, alone bool, rel 
 	}
 	slices.SortStableFunc(recs, func(a, b formats.Record) int { return strings.Compare(a.Name, b.Name) })
 	return slices.CompactFunc(recs, func(a, b formats.Record) bool { return a.Name == b.Name }), nil
+}
+
+// repeats tells whether a package stands here that is of all architectures, and
+// so in the index of each. What a source package builds is another matter.
+func (s section) repeats(p paragraph) bool {
+	return s.arch != archAll && s.arch != archSource && p.get("Architecture") == archAll
 }
 
 // upstreamPointer makes a pointer of a stanza. What has no good name, or no
@@ -323,7 +329,7 @@ func upstreamPointer(scope string, s section, p paragraph) (formats.Record, bool
 	if len(meta) > maxStanza || bytes.IndexByte(meta, 0) >= 0 {
 		return formats.Record{}, false
 	}
-	if p.get("Architecture") == archAll && s.arch != archAll {
+	if s.repeats(p) {
 		file = "" // in the index of each architecture: one path, several pointers
 	}
 	at := pooled{Component: s.component, Arch: s.arch, Package: name, Version: version}
