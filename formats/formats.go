@@ -117,7 +117,7 @@ type Op struct {
 	// Missing, for a Doc: an empty scope is answered as an empty document
 	// instead of not found. Rendering is asked for no record then.
 	Missing bool
-	// Member, for a File of a group: the member that is asked, "" for all in
+	// Member, for a File of a group: the id of the member that is asked, "" for all in
 	// their order. Formats leave it empty.
 	Member string
 	Verb   Verb // set for a Call; else it follows from Kind

@@ -13,7 +13,8 @@ import (
 // A group has the files of all its members at one path each, the first one's.
 // Where documents of its own name the files of another (Debian's stable by one
 // member, Ubuntu's noble by the other, both with a zlib1g of one version in one
-// pool), they name them below this directory and the member's name.
+// pool), they name them below this directory and the member's id, which stays
+// when it is renamed, as documents of before are served for a time.
 const membersDir = "members"
 
 // relocated puts the records of a member in its directory, unless its files are
@@ -24,7 +25,7 @@ func relocated(f formats.Format, m view, recs iter.Seq2[formats.Record, error]) 
 	if !ok || !leaf {
 		return recs
 	}
-	dir := membersDir + "/" + t.base().repo.Name
+	dir := membersDir + "/" + t.base().repo.ID
 	return func(yield func(formats.Record, error) bool) {
 		for rec, err := range recs {
 			if err == nil && (t.base().behind || strings.HasPrefix(rec.Path, membersDir+"/")) {
@@ -44,16 +45,16 @@ func (h *Handle) ofMember(req formats.Req) (op formats.Op, ok bool) {
 	if _, relocates := h.Format.(formats.Relocator); !below || !relocates || h.repo.Type != config.Proxy {
 		return op, false
 	}
-	name, path, _ := strings.Cut(rest, "/")
+	id, path, _ := strings.Cut(rest, "/")
 	for _, t := range h.view.targets() {
-		if t.base().repo.Name != name {
+		if t.base().repo.ID != id {
 			continue
 		}
 		req.Path = path
 		if op, ok = h.Format.Route(req); !ok || op.Kind != formats.File {
 			return formats.Op{}, false
 		}
-		op.Member = name
+		op.Member = id
 		return op, true
 	}
 	return op, false
@@ -62,7 +63,7 @@ func (h *Handle) ofMember(req formats.Req) (op formats.Op, ok bool) {
 // findOf asks one member.
 func (g *group) findOf(ctx context.Context, op formats.Op, fresh bool) (*formats.Content, error) {
 	for _, t := range g.targets() {
-		if t.base().repo.Name == op.Member {
+		if t.base().repo.ID == op.Member {
 			op.Member = ""
 			return (&group{service: g.service, repo: g.repo, members: []view{t}, moment: g.moment}).find(ctx, op, fresh)
 		}

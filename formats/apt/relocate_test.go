@@ -25,8 +25,9 @@ var (
 // that cache.
 func TestGroupOfTwoPools(t *testing.T) {
 	r := newRig(t)
+	ids := map[string]string{}
 	for _, name := range []string{"empty", "debian", "ubuntu"} {
-		r.Create(name, config.Hosted, "apt", nil)
+		ids[name] = r.Create(name, config.Hosted, "apt", nil).ID
 	}
 	const name = "zlib1g_1.0_amd64.deb"
 	debs := map[string]string{}
@@ -38,7 +39,7 @@ func TestGroupOfTwoPools(t *testing.T) {
 	up := r.Serve(t)
 	r.Group("both", "apt", "debian", "ubuntu")
 	r.Group("outer", "apt", "empty", "both")
-	r.Cache("cache", "apt", up.URL+"/both", 60)
+	ids["cache"] = r.Cache("cache", "apt", up.URL+"/both", 60).ID
 	r.Group("far", "apt", "cache")
 	r.Group("farther", "apt", "empty", "far")
 
@@ -59,30 +60,43 @@ func TestGroupOfTwoPools(t *testing.T) {
 			}
 		}
 	}
+	below := func(path string, members ...string) string {
+		for _, m := range members {
+			path = "members/" + ids[m] + "/" + path
+		}
+		return path
+	}
 	for of, want := range map[string]string{
-		"both stable": pool, "both noble": "members/ubuntu/" + pool,
-		"outer stable": "members/debian/" + pool, "outer noble": "members/ubuntu/" + pool,
-		"cache noble": "members/ubuntu/" + pool, "far stable": pool, "far noble": "members/cache/members/ubuntu/" + pool,
-		"farther noble": "members/cache/members/ubuntu/" + pool,
+		"both stable": pool, "both noble": below(pool, "ubuntu"), "outer stable": below(pool, "debian"), "outer noble": below(pool, "ubuntu"),
+		"cache noble": below(pool, "ubuntu"), "far stable": pool, "far noble": below(pool, "ubuntu", "cache"), "farther noble": below(pool, "ubuntu", "cache"),
 	} {
 		if paths[of] != want {
 			t.Errorf("%s: %s, want %s", of, paths[of], want)
 		}
 	}
+	if _, err := r.Registry.RenameRepository(t.Context(), "ubuntu", "noble"); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(r.Get("both", paths["both noble"])); got != debs["noble"] {
+		t.Error("what was named before the member was renamed is not there")
+	}
+	if _, err := r.Registry.RenameRepository(t.Context(), "noble", "ubuntu"); err != nil {
+		t.Fatal(err)
+	}
 	if got := string(r.Get("both", pool)); got != debs["stable"] {
 		t.Error("the path that both have is not the first member's")
 	}
 	// What is no member, no file, or no reading, is nothing special.
-	for _, path := range []string{"members/empty/" + pool, "members/ubuntu/dists/noble/InRelease", "members/ubuntu/", "members/ubuntu", "members/"} {
+	for _, path := range []string{below(pool, "empty"), below("dists/noble/InRelease", "ubuntu"), below("", "ubuntu"), "members/ubuntu/" + pool, "members/"} {
 		r.Refused(formats.ErrNotFound, "both", "GET", path, nil)
 	}
-	r.Refused(formats.ErrNotFound, "ubuntu", "GET", "members/ubuntu/"+pool, nil)
-	r.Refused(formats.ErrNotFound, "both", "DELETE", "members/ubuntu/"+pool, nil)
+	r.Refused(formats.ErrNotFound, "ubuntu", "GET", below(pool, "ubuntu"), nil)
+	r.Refused(formats.ErrNotFound, "both", "DELETE", below(pool, "ubuntu"), nil)
 	h, err := r.Service.Open(t.Context(), "both", func(_ formats.Verb, repository string) bool { return repository != "ubuntu" })
 	if err != nil {
 		t.Fatal(err)
 	}
-	op, ok := h.Route(formats.Req{Method: "GET", Path: "members/ubuntu/" + pool})
+	op, ok := h.Route(formats.Req{Method: "GET", Path: below(pool, "ubuntu")})
 	if _, err := h.Read(t.Context(), op, repo.ReadOptions{}); !ok || err == nil {
 		t.Error("a file of a member that the caller may not read")
 	}
@@ -127,13 +141,13 @@ func TestSourcesOfAllInAGroup(t *testing.T) {
 	if _, _, err := r.Send(t.Context(), "origin", "POST", "upload", b, "Content-Type", h.Get("Content-Type")); err != nil {
 		t.Fatal(err)
 	}
-	r.Cache("cache", "apt", r.Serve(t).URL+"/origin", 60)
+	id := r.Cache("cache", "apt", r.Serve(t).URL+"/origin", 60).ID
 	r.Group("all", "apt", "own", "cache")
 	sources := string(r.Get("all", "dists/stable/main/source/Sources"))
-	if !strings.Contains(sources, "Package: thing\n") || !strings.Contains(sources, "\nDirectory: members/cache/pool/main/t/thing\n") {
+	if !strings.Contains(sources, "Package: thing\n") || !strings.Contains(sources, "\nDirectory: members/"+id+"/pool/main/t/thing\n") {
 		t.Fatalf("Sources of the group:\n%s", sources)
 	}
-	if got := r.Get("all", "members/cache/pool/main/t/thing/thing_1.0.tar.xz"); string(got) != "12345" {
+	if got := r.Get("all", "members/"+id+"/pool/main/t/thing/thing_1.0.tar.xz"); string(got) != "12345" {
 		t.Errorf("the tarball is %q", got)
 	}
 	if all := string(r.Get("all", "dists/stable/main/binary-all/Packages")); strings.Count(all, "Package: hello\n") != 1 {
