@@ -52,6 +52,7 @@ func TestUploadThatOutlivesTwoRounds(t *testing.T) {
 		t.Fatalf("the upload ended with %v, want ErrGone", err)
 	}
 	r.Refused(formats.ErrNotFound, "files", "GET", "slow", nil)
+	r.soundPast("files")
 	r.Put("files", "slow", body(1))
 	r.same("files", "slow", body(1))
 }
@@ -72,6 +73,31 @@ func TestReplacementThatOutlivesTwoRounds(t *testing.T) {
 		t.Fatalf("the upload ended with %v, want ErrGone", err)
 	}
 	r.same("files", "slow", body(2))
+	r.soundPast("files")
+}
+
+// soundPast fails if the history of a repository names content that is not there.
+func (r *rig) soundPast(name string) {
+	r.t.Helper()
+	c, err := r.Registry.Repository(r.t.Context(), name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	sp := kv.Space{Repo: c.ID, Shards: c.Shards}
+	for shard := range c.Shards {
+		for item, err := range r.KV.Query(r.t.Context(), sp.History(shard), "", "", kv.Consistent) {
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			x, ok, err := repo.ReadHistory(item)
+			if err != nil || !ok {
+				continue // of what has no content
+			}
+			if _, _, err := r.reference(x.Hash); err != nil {
+				r.t.Errorf("history %s names content without a reference: %v", item.Sort, err)
+			}
+		}
+	}
 }
 
 // An upload that meets a record of the same content, whose writer is about to

@@ -33,7 +33,8 @@ func (s *Service) confirm(ctx context.Context, r *repository, scope, name string
 	case out.Same:
 		return fmt.Errorf("%w: %w", refs.ErrGone, use)
 	}
-	return s.undo(ctx, r, scope, name, out, fmt.Errorf("%w: %w", refs.ErrGone, use))
+	err = s.undo(ctx, r, scope, name, out, fmt.Errorf("%w: %w", refs.ErrGone, use))
+	return errors.Join(err, s.Records.Forget(ctx, r.space, scope, name, out.Record))
 }
 
 // restate makes a record name the blob that its content has now, so that nobody

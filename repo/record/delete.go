@@ -57,6 +57,20 @@ func (w *write) remove(ctx context.Context, cond func(Record) error) (removed, t
 	}
 }
 
+// Forget removes from history a record that was taken back: nobody was told of
+// it, and its content is gone.
+func (s *Store) Forget(ctx context.Context, sp kv.Space, scope, name string, rec Record) error {
+	key := sp.Replaced(scope, name, rec.Since)
+	past, err := s.load(ctx, key, kv.Consistent)
+	if err == nil && past.version != "" && past.rec.Nonce == rec.Nonce && past.rec.Blob == rec.Blob {
+		err = s.kv.DeleteIf(ctx, key, past.version)
+	}
+	if err != nil && !errors.Is(err, kv.ErrConflict) {
+		return fmt.Errorf("forget record %s: %w", formats.Join(scope, name), err)
+	}
+	return nil
+}
+
 var errUpdate = errors.New("record: update takes a live record with its Since and the version that it was read at")
 
 // Update writes a record that Get returned with nothing but its bookkeeping
