@@ -72,7 +72,7 @@ func (g *group) Stamp(ctx context.Context, scope string) (string, error) {
 		} else if prefix == "" && stamp != "?" {
 			prefix = hostedStamp
 		}
-		all = fmt.Appendf(all, "%d %s\n", i, stamp)
+		all = fmt.Appendf(all, "%d %s%s\n", i, stamp, placeOf(g.repo.format, m))
 	}
 	if prefix == "" {
 		// Nobody has the scope. If one could not be asked that is not known.

@@ -38,6 +38,18 @@ func relocated(f formats.Format, m view, recs iter.Seq2[formats.Record, error]) 
 	}
 }
 
+// placeOf is part of a group's stamp: by which paths a member's files are named
+// hangs on the members before it that the caller may read.
+func placeOf(f formats.Format, m view) string {
+	if _, ok := f.(formats.Relocator); !ok {
+		return ""
+	}
+	if t, leaf := m.(target); leaf && t.base().behind {
+		return " " + membersDir
+	}
+	return ""
+}
+
 // ofMember reads a path below the directory of a member. ok is false where the
 // group has no such member, or not for this caller, or the path is no file's.
 func (h *Handle) ofMember(req formats.Req) (op formats.Op, ok bool) {

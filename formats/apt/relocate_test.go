@@ -105,6 +105,31 @@ func TestGroupOfTwoPools(t *testing.T) {
 	}
 }
 
+// A caller who may not read the first member, which is in a group of its own, is
+// shown paths of his own; that does not become what others are shown.
+func TestGroupOfTwoPoolsByRights(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"debian", "ubuntu"} {
+		r.Create(name, config.Hosted, "apt", nil)
+	}
+	r.Put("debian", "pool/stable/main/upload", []byte(debOf(t, ".gz", control("zlib1g", "1.0", "amd64"), "debian")))
+	r.Put("ubuntu", "pool/noble/main/upload", []byte(debOf(t, ".gz", control("zlib1g", "1.0", "amd64"), "ubuntu")))
+	r.Group("inner", "apt", "debian")
+	r.Group("outer", "apt", "inner", "ubuntu")
+	h, err := r.Service.Open(t.Context(), "outer", func(_ formats.Verb, repository string) bool { return repository != "debian" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	const index = "dists/noble/main/binary-amd64/Packages"
+	op, _ := h.Route(formats.Req{Method: "GET", Path: index})
+	if _, err := h.Read(t.Context(), op, repo.ReadOptions{}); err != nil { // rendered for him
+		t.Fatal(err)
+	}
+	if got := string(r.Get("outer", index)); !strings.Contains(got, "\nFilename: members/") {
+		t.Errorf("who may read both is shown\n%s", got)
+	}
+}
+
 func TestRelocate(t *testing.T) {
 	for _, x := range []struct{ name, stanza, want, path string }{
 		{
