@@ -7,58 +7,15 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"granary/formats"
 	"granary/formats/all"
-	"granary/kv"
-	"granary/kv/mem"
 	"granary/repo"
 	"granary/repo/config"
 	"granary/repo/repotest"
 )
-
-var errDied = errors.New("the node died")
-
-// dying fails every write from the n-th on, until it is mended.
-type dying struct {
-	kv.Store
-	mu   sync.Mutex
-	left int // guarded by mu; -1: never
-}
-
-func (c *dying) set(left int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.left = left
-}
-
-func (c *dying) Traits() kv.Traits { return kv.TraitsOf(c.Store) }
-
-func (c *dying) dies() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.left > 0 {
-		c.left--
-	}
-	return c.left == 0
-}
-
-func (c *dying) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
-	if c.dies() {
-		return errDied
-	}
-	return c.Store.PutIf(ctx, item, old)
-}
-
-func (c *dying) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
-	if c.dies() {
-		return errDied
-	}
-	return c.Store.DeleteIf(ctx, key, old)
-}
 
 // contents is what a repository holds, path by path.
 func contents(t *testing.T, r *repotest.Rig, repository string) map[string]string {
@@ -121,7 +78,7 @@ func (c *cloning) run(t *testing.T, r *repotest.Rig) error {
 // nobody finds it.
 func TestCloneCrashesAnywhere(t *testing.T) {
 	for step := 1; ; step += 3 {
-		store := &dying{Store: mem.New(mem.Options{}), left: -1}
+		store := repotest.NewDying()
 		r := repotest.New(t, repotest.Options{Formats: all.Formats, KV: store})
 		r.Create("src", config.Hosted, "raw", nil)
 		random := rand.New(rand.NewPCG(1, uint64(step)))
@@ -135,14 +92,14 @@ func TestCloneCrashesAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := contents(t, r, "src")
-		store.set(step)
+		store.Set(step)
 		crashes := 0
 		for err = c.run(t, r); err != nil; err = c.run(t, r) {
-			if !errors.Is(err, errDied) {
+			if !errors.Is(err, repotest.ErrDied) {
 				t.Fatal(err)
 			}
 			crashes++
-			store.set(-1)
+			store.Set(-1)
 			if c.planned {
 				// The source goes on.
 				r.Put("src", fmt.Sprintf("d%d/f%d", random.IntN(3), random.IntN(12)), []byte("later"))
@@ -152,7 +109,7 @@ func TestCloneCrashesAnywhere(t *testing.T) {
 				t.Fatalf("an unfinished clone is opened: %v", err)
 			}
 		}
-		store.set(-1)
+		store.Set(-1)
 		if got := contents(t, r, "copy"); !maps.Equal(got, want) {
 			t.Fatalf("step %d: clone holds %d files %q, want %d", step, len(got), slices.Sorted(maps.Keys(got)), len(want))
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"granary/formats/all"
-	"granary/kv/mem"
 	"granary/repo/config"
 	"granary/repo/repotest"
 )
@@ -16,7 +15,7 @@ import (
 // other store, those of the past too; they can be read all the while.
 func TestMoveCrashesAnywhere(t *testing.T) {
 	for step := 1; ; step += 2 {
-		store := &dying{Store: mem.New(mem.Options{}), left: -1}
+		store := repotest.NewDying()
 		r := repotest.New(t, repotest.Options{Formats: all.Formats, KV: store})
 		src := r.Create("src", config.Hosted, "raw", nil)
 		r.Put("src", "d/small", []byte("small"))
@@ -39,7 +38,7 @@ func TestMoveCrashesAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		shard, cursor, moved, crashed := 0, "", int64(0), false
-		store.set(step)
+		store.Set(step)
 		for shard < src.Shards {
 			err := r.MoveShard(t.Context(), src.ID, shard, cursor, func(next string, n int64) error {
 				cursor, moved = next, moved+n
@@ -49,16 +48,16 @@ func TestMoveCrashesAnywhere(t *testing.T) {
 				shard, cursor = shard+1, ""
 				continue
 			}
-			if !errors.Is(err, errDied) {
+			if !errors.Is(err, repotest.ErrDied) {
 				t.Fatal(err)
 			}
-			store.set(-1)
+			store.Set(-1)
 			crashed = true
 			if got := contents(t, r, "src"); !maps.Equal(got, want) {
 				t.Fatalf("step %d: half moved it holds %d files", step, len(got))
 			}
 		}
-		store.set(-1)
+		store.Set(-1)
 		// Nothing is needed of the old store any more.
 		for b, err := range r.Blobs.List(t.Context(), "") {
 			if err == nil {

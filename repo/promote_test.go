@@ -10,7 +10,6 @@ import (
 
 	"granary/formats"
 	"granary/formats/all"
-	"granary/kv/mem"
 	"granary/repo"
 	"granary/repo/config"
 	"granary/repo/record"
@@ -22,7 +21,7 @@ import (
 func TestPromotionCrashesAnywhere(t *testing.T) {
 	paths := []string{module + "/@v/v1.1.0.zip", module + "/@v/v1.2.0.zip"}
 	for step := 1; ; step++ {
-		store := &dying{Store: mem.New(mem.Options{}), left: -1}
+		store := repotest.NewDying()
 		r := repotest.New(t, repotest.Options{Formats: all.Formats, KV: store})
 		src := r.Create("staging", config.Hosted, "golang", nil)
 		dst := r.Create("release", config.Hosted, "golang", nil)
@@ -46,12 +45,12 @@ func TestPromotionCrashesAnywhere(t *testing.T) {
 				return nil
 			})
 		}
-		store.set(step)
+		store.Set(step)
 		for err := run(); err != nil; err = run() {
-			if !errors.Is(err, errDied) {
+			if !errors.Is(err, repotest.ErrDied) {
 				t.Fatal(err)
 			}
-			store.set(-1)
+			store.Set(-1)
 			crashed = true
 			seen := 0
 			for _, path := range paths {
@@ -68,7 +67,7 @@ func TestPromotionCrashesAnywhere(t *testing.T) {
 				t.Fatalf("step %d: half a promotion in the list: %q", step, got)
 			}
 		}
-		store.set(-1)
+		store.Set(-1)
 		if got := list(); got != "v1.0.0\nv1.1.0\nv1.2.0\n" {
 			t.Fatalf("step %d: list %q", step, got)
 		}

@@ -49,12 +49,12 @@ func (s *turns) wait(ctx context.Context, sort string) error {
 		return nil
 	}
 	if a.dead {
-		return errDied
+		return repotest.ErrDied
 	}
 	s.calls <- a
 	if !<-a.next {
 		a.dead = true
-		return errDied
+		return repotest.ErrDied
 	}
 	return nil
 }

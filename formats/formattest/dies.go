@@ -1,68 +1,23 @@
 package formattest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"granary/formats"
-	"granary/kv"
-	"granary/kv/mem"
 	"granary/repo"
 	"granary/repo/config"
 	"granary/repo/repotest"
 )
 
-var errDied = errors.New("the process died here")
-
-// dying is a store in which nothing is written any more once a number of writes
-// was: what a process leaves that dies.
-type dying struct {
-	kv.Store
-	mu   sync.Mutex
-	left int // guarded by mu; -1: it does not die
-}
-
-func (d *dying) set(left int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.left = left
-}
-
-func (d *dying) Traits() kv.Traits { return kv.TraitsOf(d.Store) }
-
-func (d *dying) dies() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.left > 0 {
-		d.left--
-	}
-	return d.left == 0
-}
-
-func (d *dying) PutIf(ctx context.Context, item kv.Item, old kv.Version) error {
-	if d.dies() {
-		return errDied
-	}
-	return d.Store.PutIf(ctx, item, old)
-}
-
-func (d *dying) DeleteIf(ctx context.Context, key kv.Key, old kv.Version) error {
-	if d.dies() {
-		return errDied
-	}
-	return d.Store.DeleteIf(ctx, key, old)
-}
-
 // promotionDies: a promotion of a whole repository, by its directories, that dies
 // at any of its writes shows all of it or nothing, files and documents, and is
 // whole once it was gone on with.
 func (s Sample) promotionDies(t *testing.T) {
-	store := &dying{Store: mem.New(mem.Options{}), left: -1}
+	store := repotest.NewDying()
 	r := s.rig(t, repotest.Options{KV: store})
 	src := r.Create("staging", config.Hosted, s.name(), nil)
 	s.fill(t, r, "staging", 0, 1, 2)
@@ -78,16 +33,16 @@ func (s Sample) promotionDies(t *testing.T) {
 				return nil
 			})
 		}
-		store.set(step)
+		store.Set(step)
 		for err := run(); err != nil; err = run() {
-			store.set(-1)
-			if !errors.Is(err, errDied) || crashed {
+			store.Set(-1)
+			if !errors.Is(err, repotest.ErrDied) || crashed {
 				t.Fatalf("step %d: %v", step, err)
 			}
 			crashed = true
 			s.allOrNothing(t, r, dst.Name, step)
 		}
-		store.set(-1)
+		store.Set(-1)
 		s.wants(t, r, dst.Name, 0, 1, 2)
 		if got := keys(t, r, dst); !slices.Equal(got, want) {
 			t.Fatalf("step %d: the target has %q, the source %q", step, got, want)
