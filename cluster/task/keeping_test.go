@@ -123,12 +123,14 @@ func TestObserver(t *testing.T) {
 		}
 		a := w.join(watch(0))
 		begun := w.start(a)
-		time.Sleep(12 * time.Second)
+		// Between two steps: at the very second at which one ends, either may be first.
+		time.Sleep(10500 * time.Millisecond)
 		b := w.join(watch(1))
 		a.kill()
 		if got := w.over(b, begun.ID); got.Status != task.Completed {
 			t.Errorf("task = %+v", got)
 		}
+		synctest.Wait() // it is over before the observer is told
 		kind := " " + w.kind.Name()
 		sum := func(what string) int { return seen[0].times(what+kind) + seen[1].times(what+kind) }
 		// The one that failed once, and the one that could not be saved any more.
