@@ -36,6 +36,7 @@ type tx struct {
 	gone     *record.Named // just removed: it says what goes along with it; nil for none
 	retired  *retired      // about to be removed; nil for none
 	looks    bool          // nothing is to be removed
+	stamped  []string      // scopes that need no stamp any more
 	done     Commit        // so far
 	began    time.Time
 }
@@ -235,8 +236,15 @@ func (t *tx) commitDeletes(ctx context.Context) (bool, error) {
 	if err := t.stays(ctx); err != nil {
 		return false, err
 	}
-	found, judged := false, t.judgedDelete()
+	found, judged, last := false, t.judgedDelete(), len(t.deletes)-1
 	for i, d := range t.deletes {
+		if i == last {
+			// Formats name what tells of the others last: once it is gone, nobody
+			// could tell which documents a removal that died had left as they were.
+			if err := t.stampOthers(ctx, d.Scope); err != nil {
+				return found, err
+			}
+		}
 		ok, err := t.remove(ctx, d, i == judged)
 		if err != nil {
 			return false, err
@@ -354,6 +362,23 @@ func (t *tx) stamp(ctx context.Context) error {
 	for _, d := range t.deletes {
 		scopes = append(scopes, d.Scope)
 	}
+	return t.touch(ctx, slices.DeleteFunc(scopes, func(s string) bool { return slices.Contains(t.stamped, s) }))
+}
+
+// stampOthers stamps what was deleted from other scopes than this one.
+func (t *tx) stampOthers(ctx context.Context, scope string) error {
+	if t.repo.index == nil {
+		return nil
+	}
+	for _, d := range t.deletes {
+		if d.Scope != scope {
+			t.stamped = append(t.stamped, d.Scope)
+		}
+	}
+	return t.touch(ctx, slices.Clone(t.stamped))
+}
+
+func (t *tx) touch(ctx context.Context, scopes []string) error {
 	slices.Sort(scopes)
 	scopes = slices.Compact(scopes)
 	if len(scopes) == 0 {

@@ -12,18 +12,25 @@ import (
 	"granary/formats"
 )
 
-// removePackage deletes a file and what lists it.
+// removePackage deletes what lists a file, and then the file, which tells what
+// lists it.
 func removePackage(ctx context.Context, op formats.Op, tx formats.Tx) error {
-	tx.Delete(op.Scope, op.Name)
 	rec, err := tx.Record(ctx, op.Scope, op.Name)
 	switch {
 	case errors.Is(err, formats.ErrNotFound):
-		return nil
+		err = nil
 	case err != nil:
-		return fmt.Errorf("look up %s: %w", op.Key(), err)
+		err = fmt.Errorf("look up %s: %w", op.Key(), err)
 	case rec.Meta == nil:
-		return removePart(ctx, op, tx)
+		err = removePart(ctx, op, tx)
+	default:
+		err = removeListing(ctx, op, rec, tx)
 	}
+	tx.Delete(op.Scope, op.Name)
+	return err
+}
+
+func removeListing(ctx context.Context, op formats.Op, rec formats.Record, tx formats.Tx) error {
 	p, err := decode(rec)
 	if err != nil {
 		return err

@@ -79,6 +79,8 @@ func Views(t *testing.T, s Sample) {
 	t.Run("conditions", s.conditions)
 	t.Run("promoted", s.promoted)
 	t.Run("promotion dies", s.promotionDies)
+	t.Run("upload dies", s.uploadDies)
+	t.Run("removal dies", s.removalDies)
 	t.Run("as it was", s.asItWas)
 	if _, ok := s.New(time.Now).(formats.Releaser); ok {
 		t.Run("policies", s.policies)
