@@ -17,7 +17,12 @@ import (
 type Form struct {
 	parts *multipart.Reader
 	body  *watched
+	n     int // parts so far
 }
+
+// maxParts bounds a form: a part takes a hundred times as long as its bytes. Those
+// of Python packages have one for each classifier and dependency.
+const maxParts = 10_000
 
 // NewForm expects a form as the body of up.
 func NewForm(up *Upload) (*Form, error) {
@@ -44,6 +49,9 @@ func (f *Form) Next() (*Part, error) {
 	}
 	if err != nil {
 		return nil, f.explain(err)
+	}
+	if f.n++; f.n > maxParts {
+		return nil, BadRequest("the form has more than %d parts", maxParts)
 	}
 	return &Part{Part: p, form: f}, nil
 }

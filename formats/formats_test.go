@@ -146,6 +146,11 @@ func TestFormErrors(t *testing.T) {
 			t.Errorf("%q: %v", contentType, err)
 		}
 	}
+	header, body = formattest.Form(t, slices.Repeat([]formattest.Part{{Name: "a"}}, 20_000)...)
+	if err := read(bytes.NewReader(body)); !errors.Is(err, formats.ErrBadRequest) {
+		t.Errorf("a form of 20,000 parts: %v", err)
+	}
+	header, body = formattest.Form(t, formattest.Part{Name: "a", Content: "1234567890"}, formattest.Part{Name: "b", File: "f", Content: "x"})
 	f, err := open(bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

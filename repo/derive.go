@@ -42,7 +42,7 @@ func (c *cache) derive(ctx context.Context, op formats.Op, why error) (*formats.
 		return nil, fmt.Errorf("make %s/%s: %w", c.repo.Name, op.Key(), err)
 	}
 	// If a digest is promised, what was made must have it as well.
-	_, promised, err := c.locate(ctx, op)
+	_, promised, index, err := c.promised(ctx, op)
 	if err != nil {
 		promised = op.Sum
 	}
@@ -58,7 +58,11 @@ func (c *cache) derive(ctx context.Context, op formats.Op, why error) (*formats.
 	if err := rc.Sums().Check(promised); err != nil {
 		return nil, fmt.Errorf("%w: %s in %s of the upstream of %s: %w", formats.ErrUpstream, op.Name, wholeOp.Name, c.repo.Name, err)
 	}
-	return c.publishCopy(ctx, op, rc, nil, &upstream.Response{Header: http.Header{}, URL: from})
+	content, err := c.publishCopy(ctx, op, rc, nil, &upstream.Response{Header: http.Header{}, URL: from})
+	if err != nil {
+		return nil, err
+	}
+	return content, c.overtaken(ctx, op, index, content.Sums)
 }
 
 // whole is the other file: the copy that is here, parts of it from an upstream

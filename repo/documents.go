@@ -43,6 +43,9 @@ type document struct {
 	// Replaced: there is no document, but there was one before.
 	Replaced bool   `cbor:"12,keyasint,omitempty"`
 	Next     string `cbor:"13,keyasint,omitempty"` // URL of what the upstream says follows
+	// Unsettled: it took the place of another, and copies that it promises other
+	// bytes of may still be there.
+	Unsettled bool `cbor:"14,keyasint,omitempty"`
 
 	lost bool // its bytes are, so that it is asked for as if it were not here
 }
@@ -63,6 +66,13 @@ func (c *cache) document(ctx context.Context, scope, path string, sum digest.Sum
 	}
 	key := c.repo.space.Document(scope, path)
 	d, version, err := c.service.documentTable().Get(ctx, key)
+	if err == nil && d.Unsettled {
+		if err := c.settle(ctx, scope, path); err != nil {
+			return nil, err
+		}
+		d, version, err = c.service.documentTable().Get(ctx, key, kv.Consistent)
+		d.Unsettled = false
+	}
 	switch {
 	case errors.Is(err, kv.ErrNotFound):
 		return c.renewed(ctx, scope, path, nil, "", sum)
@@ -212,12 +222,15 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 		d.Inline, d.Store, d.Blob = old.Inline, old.Store, old.Blob
 		return c.storeDocument(ctx, scope, path, old, version, d)
 	}
+	if d.Unsettled, err = c.unsettled(ctx, scope, path, old); err != nil {
+		return nil, err
+	}
 	if b, ok := rc.Inline(); ok {
 		d.Inline = bytes.Clone(b)
 		if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
 			return nil, err
 		}
-		return d, c.enter(ctx, scope, path)
+		return d, c.entries(ctx, scope, path, d)
 	}
 	held, err := c.service.hold(ctx, c.repo.Store, rc)
 	if err != nil {
@@ -227,7 +240,7 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 	if d, err = c.storeDocument(ctx, scope, path, old, version, d); err != nil {
 		return nil, err
 	}
-	if err := c.enter(ctx, scope, path); err != nil {
+	if err := c.entries(ctx, scope, path, d); err != nil {
 		return nil, err
 	}
 	if err := c.service.Refs.Confirm(ctx, held); err != nil {
@@ -238,6 +251,14 @@ func (c *cache) takeDocument(ctx context.Context, scope, path string, old *docum
 		return nil, fmt.Errorf("keep document %s/%s: %w", c.repo.Name, path, err)
 	}
 	return d, nil
+}
+
+// entries is what a new index means for the files that it lists.
+func (c *cache) entries(ctx context.Context, scope, path string, d *document) error {
+	if err := c.enter(ctx, scope, path); err != nil || !d.Unsettled {
+		return err
+	}
+	return c.settle(ctx, scope, path)
 }
 
 // storeDocument writes on the version that was seen before the fetch, so that

@@ -202,7 +202,7 @@ func (c *cache) fetch(ctx context.Context, f *fill, op formats.Op, old *copied) 
 // fetchFile asks for the bytes, conditionally where there is a copy. What a
 // mirror has that is not what it should be is asked of the next one.
 func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copied) (*formats.Content, error) {
-	req, promised, err := c.locate(ctx, op)
+	req, promised, index, err := c.promised(ctx, op)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +238,7 @@ func (c *cache) fetchFile(ctx context.Context, f *fill, op formats.Op, old *copi
 	case err != nil:
 		return nil, err
 	}
-	return content, nil
+	return content, c.overtaken(ctx, op, index, content.Sums)
 }
 
 // confirmCopy remembers when a copy was last confirmed, unless the upstream is

@@ -11,6 +11,7 @@ import (
 
 	"granary/blob"
 	"granary/formats"
+	"granary/repo/config"
 	"granary/repo/record"
 )
 
@@ -138,7 +139,7 @@ func (h *hosted) find(ctx context.Context, op formats.Op, fresh bool) (*formats.
 		return nil, err
 	}
 	mode := record.Latest
-	if op.Fixed && !fresh {
+	if h.lasting(op) && !fresh {
 		mode = record.Hit
 	}
 	rec, err := h.get(ctx, op.Scope, op.Name, mode)
@@ -150,6 +151,14 @@ func (h *hosted) find(ctx context.Context, op formats.Op, fresh bool) (*formats.
 		return nil, err
 	}
 	return content, nil
+}
+
+// lasting tells whether the bytes at a path never change: what the format says,
+// unless the repository lets what is published be overwritten. A path that names
+// a digest has no others.
+func (h *hosted) lasting(op formats.Op) bool {
+	overwritten := h.repo.Type == config.Hosted && h.repo.Conflicts() == config.Allow
+	return op.Fixed && (!overwritten || !op.Sum.IsZero())
 }
 
 // get reads one record of the view's time.
@@ -165,7 +174,7 @@ func (h *hosted) get(ctx context.Context, scope, name string, mode record.Mode) 
 // the bytes are.
 func (h *hosted) content(op formats.Op, rec record.Record) *formats.Content {
 	c := &formats.Content{
-		Record: rec.Public(op.Scope, op.Name), Fixed: op.Fixed, Inline: rec.Inline, BlobID: string(rec.Blob),
+		Record: rec.Public(op.Scope, op.Name), Fixed: h.lasting(op), Inline: rec.Inline, BlobID: string(rec.Blob),
 		Accessed: func() { h.service.Records.Accessed(h.repo.space, op.Scope, op.Name) },
 	}
 	if rec.Blob == "" {

@@ -22,42 +22,48 @@ import (
 // the request's path names, what the format's documents say, or the path
 // below the upstream's base and nothing.
 func (c *cache) locate(ctx context.Context, op formats.Op) (upstream.Request, digest.Sums, error) {
-	req, err := c.request(op.Upstream())
-	if err != nil {
-		return req, op.Sum, err
+	req, sums, _, err := c.promised(ctx, op)
+	return req, sums, err
+}
+
+// promised is locate with the stamp of the index that promises the digest, "" if
+// none does.
+func (c *cache) promised(ctx context.Context, op formats.Op) (req upstream.Request, sums digest.Sums, index string, err error) {
+	if req, err = c.request(op.Upstream()); err != nil {
+		return req, op.Sum, "", err
 	}
 	if l, ok := c.repo.format.(formats.Ledger); ok && l.Entered(op) {
-		sums, err := c.entered(ctx, l, op)
-		return req, sums, err
+		sums, err = c.entered(ctx, l, op)
+		return req, sums, "", err
 	}
 	p, ok := c.repo.format.(formats.Promiser)
 	if !ok || c.repo.parser == nil || !p.Promised(op) {
-		return req, op.Sum, nil
+		return req, op.Sum, "", nil
 	}
 	entry := c.repo.parser.Entry(op.Scope)
 	d, err := c.document(ctx, op.Scope, entry, digest.Sums{})
 	if err != nil {
-		return req, op.Sum, err
+		return req, op.Sum, "", err
 	}
 	for rec, err := range c.Records(ctx, op.Scope) {
 		if err != nil {
-			return req, op.Sum, err
+			return req, op.Sum, "", err
 		}
 		if rec.Name != op.Name {
 			continue
 		}
 		if rec.URL != "" {
 			if req.Ref, err = resolve(d.URL, rec.URL); err != nil {
-				return req, op.Sum, err
+				return req, op.Sum, "", err
 			}
 		}
-		sums := rec.Sums
+		sums = rec.Sums
 		for _, a := range op.Sum.Algorithms() {
 			sums.Set(a, op.Sum.Get(a))
 		}
-		return req, sums, nil
+		return req, sums, d.stamp(), nil
 	}
-	return req, op.Sum, fmt.Errorf("%s/%s is not in the upstream's index: %w", c.repo.Name, op.Key(), formats.ErrNotFound)
+	return req, op.Sum, "", fmt.Errorf("%s/%s is not in the upstream's index: %w", c.repo.Name, op.Key(), formats.ErrNotFound)
 }
 
 // resolve is what a link in a document means.

@@ -461,3 +461,20 @@ func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
 func newRequest(method string) *http.Request {
 	return httptest.NewRequest(method, "/repository/r/x", nil)
 }
+
+// A Cargo.toml of very many keys or tables, which takes minutes to decode, is
+// refused before.
+func TestManyKeys(t *testing.T) {
+	var keys, tables strings.Builder
+	for i := range 60_000 {
+		fmt.Fprintf(&keys, "k%d=1\n", i)
+		fmt.Fprintf(&tables, "[t%d]\n", i)
+	}
+	s := formattest.NewStore(t, format())
+	for name, more := range map[string]string{"keys": "[package.metadata]\n" + keys.String(), "tables": tables.String()} {
+		_, err := s.Do("PUT", "api/v1/crates/new", nil, body(metadata("lib_a", "1.0.0", ""), crate(t, "lib_a", "1.0.0", more)))
+		if !errors.Is(err, formats.ErrBadPackage) {
+			t.Errorf("%s: %v, want ErrBadPackage", name, err)
+		}
+	}
+}

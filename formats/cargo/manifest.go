@@ -1,6 +1,7 @@
 package cargo
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -17,6 +18,10 @@ const (
 	maxEntries  = 100_000
 	maxUnpacked = 1 << 30 // bytes
 	maxManifest = 1 << 20 // bytes of Cargo.toml
+	// The time to decode keys and tables grows with their square. The largest
+	// crates have some thousands of keys, and some hundred tables.
+	maxKeys   = 25_000
+	maxTables = 8_000
 )
 
 // manifest is a Cargo.toml as far as the index depends on it.
@@ -77,10 +82,25 @@ func openCrate(ctx context.Context, b formats.Blob, name, version string) (*mani
 
 func parseManifest(data []byte) (*manifest, error) {
 	var m manifest
+	if bytes.Count(data, []byte("=")) > maxKeys || countTables(data) > maxTables {
+		return nil, bad("Cargo.toml has more than %d keys or %d tables", maxKeys, maxTables)
+	}
 	if err := toml.Unmarshal(data, &m); err != nil {
 		return nil, bad("Cargo.toml: %v", err)
 	}
 	return &m, nil
+}
+
+// countTables counts the lines that may begin a table; values of many lines have
+// such too.
+func countTables(data []byte) int {
+	n := 0
+	for line := range bytes.Lines(data) {
+		if bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("[")) {
+			n++
+		}
+	}
+	return n
 }
 
 // agrees holds what the publisher says against what the package says: all that

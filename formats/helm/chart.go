@@ -108,7 +108,7 @@ func openChart(ctx context.Context, b formats.Blob) (*chart, error) {
 
 func parseChart(data []byte) (*chart, error) {
 	var c chart
-	if err := yaml.Unmarshal(data, &c); err != nil {
+	if err := formats.UnmarshalYAML(data, &c); err != nil {
 		return nil, bad("Chart.yaml: %v", err)
 	}
 	switch {

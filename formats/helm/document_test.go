@@ -184,7 +184,7 @@ func TestParseRefused(t *testing.T) {
 			t.Errorf("%s: %d records, %v", name, len(recs), err)
 		}
 	}
-	for _, doc := range []string{"apiVersion: v1\nentries: {}\n", "entries:\n", "entries:\ngenerated: x\n", `{"entries":{}}`} {
+	for _, doc := range []string{"apiVersion: v1\nentries: {}\n", "entries:\n", "entries: null\n", "entries:\ngenerated: x\n", `{"entries":{}}`} {
 		if recs, err := parse(t, doc); err != nil || len(recs) > 0 {
 			t.Errorf("%q: %d records, %v", doc, len(recs), err)
 		}

@@ -79,7 +79,7 @@ func readPiece(rec formats.Record) (piece, error) {
 // values are the lines as a client reads them.
 func (p piece) values() (map[string]any, error) {
 	var v map[string]any
-	if err := yaml.Unmarshal(p.lines, &v); err != nil {
+	if err := formats.UnmarshalYAML(p.lines, &v); err != nil {
 		return nil, fmt.Errorf("chart %s %s: %w", p.name, p.version, err)
 	}
 	return v, nil

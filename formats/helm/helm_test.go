@@ -285,3 +285,22 @@ func TestAPI(t *testing.T) {
 		t.Error("an error of ChartMuseum's form outside its API")
 	}
 }
+
+// Mappings of very many keys, which take minutes to decode, are refused before.
+func TestManyKeys(t *testing.T) {
+	var keys strings.Builder
+	for i := range 40_000 {
+		fmt.Fprintf(&keys, "k%d: x\n", i)
+	}
+	below := "annotations:\n  " + strings.ReplaceAll(strings.TrimSuffix(keys.String(), "\n"), "\n", "\n  ") + "\n"
+	s := formattest.NewStore(t, helm.New())
+	for name, more := range map[string]string{"at the top": keys.String(), "below": below} {
+		if _, err := s.Do("PUT", "a-1.0.0.tgz", nil, pack(t, "a", "1.0.0", more)); !errors.Is(err, formats.ErrBadPackage) {
+			t.Errorf("%s: %v, want ErrBadPackage", name, err)
+		}
+	}
+	prov := strings.Replace(string(provenance("a-1.0.0.tgz", nil)), "files:\n", "files:\n  "+strings.ReplaceAll(keys.String(), "\n", "\n  "), 1)
+	if _, err := s.Do("POST", "api/prov", nil, []byte(prov)); !errors.Is(err, formats.ErrBadPackage) {
+		t.Errorf("provenance: %v, want ErrBadPackage", err)
+	}
+}

@@ -5,9 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"granary/digest"
+	"granary/formats"
 )
 
 // parseProvenance reads which file a provenance is of, and its digest. The
@@ -34,7 +33,7 @@ func parseProvenance(data []byte) (file string, sha256 []byte, err error) {
 	var list struct {
 		Files map[string]text `yaml:"files"`
 	}
-	if err := yaml.Unmarshal(sums, &list); err != nil {
+	if err := formats.UnmarshalYAML(sums, &list); err != nil {
 		return "", nil, bad("the provenance: %v", err)
 	}
 	if len(list.Files) != 1 {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"granary/formats"
 )
 
 // found is a version in an upstream's index.
@@ -90,7 +92,7 @@ func (s *scanner) entries() error {
 			continue
 		}
 		key, value, ok := keyValue(s.line)
-		if !ok || key == "entries" && value != "" && value != "{}" {
+		if !ok || key == "entries" && value != "" && value != "{}" && value != "null" {
 			return errStyle
 		}
 		if key == "entries" {
@@ -249,45 +251,77 @@ func trailing(text string) bool {
 	return strings.TrimSpace(text) == "" || strings.HasPrefix(text, " #")
 }
 
-// maxParsed is the size in bytes of an index that is parsed as a whole.
-const maxParsed = 16 << 20
+// Limits of an index that is parsed as a whole.
+const (
+	maxParsed = 16 << 20 // bytes
+	maxWork   = 50_000_000
+)
 
 // parseWhole reads an index in any style.
 func parseWhole(index []byte, f func(found) bool) error {
 	if len(index) > maxParsed {
 		return errors.New("neither in the form that Helm writes nor small")
 	}
-	var doc struct {
-		Entries map[string][]struct {
-			chart   `yaml:",inline"`
-			Created text   `yaml:"created"`
-			Digest  text   `yaml:"digest"`
-			URLs    []text `yaml:"urls"`
-		} `yaml:"entries"`
-	}
+	var doc yaml.Node
 	if err := yaml.Unmarshal(index, &doc); err != nil {
 		return err
 	}
-	if doc.Entries == nil {
+	if len(doc.Content) != 1 {
 		return errors.New("no entries")
 	}
-	for name, versions := range doc.Entries {
-		for _, c := range versions {
-			if c.Name == "" {
-				c.Name = text(name)
+	work := maxWork
+	entries := member(doc.Content[0], "entries")
+	if entries == nil || entries.Kind != yaml.MappingNode {
+		return errors.New("no entries")
+	}
+	for i := 0; i+1 < len(entries.Content); i += 2 {
+		for _, n := range entries.Content[i+1].Content {
+			v, ok, err := parseVersion(entries.Content[i].Value, n, &work)
+			if err != nil {
+				return err
 			}
-			p, err := pieceOf(&c.chart)
-			if err != nil || !validName(p.name) || !validVersion(p.version) {
-				continue
-			}
-			v := found{piece: p, created: string(c.Created), digest: string(c.Digest)}
-			if len(c.URLs) > 0 {
-				v.url = string(c.URLs[0])
-			}
-			if !f(v) {
+			if ok && !f(v) {
 				return nil
 			}
 		}
 	}
 	return nil
+}
+
+// member is the first value of a key, nil if there is none.
+func member(n *yaml.Node, key string) *yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// parseVersion reads a version of a chart; false for one that can't be served.
+func parseVersion(name string, n *yaml.Node, work *int) (found, bool, error) {
+	var c struct {
+		chart   `yaml:",inline"`
+		Created text   `yaml:"created"`
+		Digest  text   `yaml:"digest"`
+		URLs    []text `yaml:"urls"`
+	}
+	if err := formats.DecodeYAML(n, &c, work); err != nil {
+		return found{}, false, err
+	}
+	if c.Name == "" {
+		c.Name = text(name)
+	}
+	p, err := pieceOf(&c.chart)
+	if err != nil || !validName(p.name) || !validVersion(p.version) {
+		return found{}, false, nil //nolint:nilerr // it is passed over
+	}
+	v := found{piece: p, created: string(c.Created), digest: string(c.Digest)}
+	if len(c.URLs) > 0 {
+		v.url = string(c.URLs[0])
+	}
+	return v, true, nil
 }

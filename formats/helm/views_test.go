@@ -8,6 +8,8 @@ import (
 	"granary/formats"
 	"granary/formats/formattest"
 	"granary/formats/helm"
+	"granary/repo/config"
+	"granary/repo/repotest"
 )
 
 func TestViews(t *testing.T) {
@@ -31,4 +33,25 @@ func TestViews(t *testing.T) {
 		Checked:  []string{file(0)},
 		Remove:   func(n int) string { return "api/charts/lib/" + version(n) },
 	})
+}
+
+// Where charts may be overwritten no client is told to keep one for ever.
+func TestOverwritten(t *testing.T) {
+	r := repotest.New(t, repotest.Options{Formats: func(func() time.Time) []formats.Format { return []formats.Format{helm.New()} }})
+	for _, policy := range []config.Policy{config.Allow, config.AllowIdentical, config.Deny} {
+		name := "charts-" + string(policy)
+		r.Create(name, config.Hosted, "helm", func(c *config.Repository) { c.ConflictPolicy = policy })
+		r.Put(name, "a-1.0.0.tgz", pack(t, "a", "1.0.0", ""))
+		r.Group("group-"+string(policy), "helm", name)
+		for _, repository := range []string{name, "group-" + string(policy)} {
+			c, _, err := r.Send(t.Context(), repository, "GET", "a-1.0.0.tgz", nil)
+			if err != nil || c.Fixed != (policy != config.Allow) {
+				t.Errorf("%s: fixed is %v, %v", repository, c.Fixed, err)
+			}
+		}
+	}
+	r.Put("charts-allow", "a-1.0.0.tgz", pack(t, "a", "1.0.0", "description: other\n"))
+	if got := r.Get("charts-allow", "a-1.0.0.tgz"); string(got) != string(pack(t, "a", "1.0.0", "description: other\n")) {
+		t.Error("the overwritten chart is served")
+	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // Renderer names what Render writes.
-func (*Format) Renderer() string { return "npm1" }
+func (*Format) Renderer() string { return "npm2" }
 
 // stored is a version of a package.
 type stored struct {
@@ -168,7 +168,11 @@ var brief = [...]string{
 }
 
 func (p *packument) writeInstall(w io.Writer) error {
-	return p.write(w, [][2]any{{"modified", stamp(p.modified)}}, func(s *stored) manifest {
+	var more [][2]any
+	if !p.modified.IsZero() {
+		more = append(more, [2]any{"modified", stamp(p.modified)})
+	}
+	return p.write(w, more, func(s *stored) manifest {
 		m := make(manifest, len(brief))
 		for _, key := range brief {
 			if v := s.manifest[key]; v != nil {
@@ -183,9 +187,16 @@ func (p *packument) writeInstall(w io.Writer) error {
 var told = [...]string{"description", "homepage", "keywords", "repository", "author", "bugs", "license", "maintainers", "contributors"}
 
 func (p *packument) writeFull(w io.Writer) error {
-	times := map[string]string{"created": stamp(p.created), "modified": stamp(p.modified)}
+	times := map[string]string{}
+	add := func(key string, t time.Time) {
+		if !t.IsZero() { // not every upstream tells
+			times[key] = stamp(t)
+		}
+	}
+	add("created", p.created)
+	add("modified", p.modified)
 	for version, s := range p.versions {
-		times[version] = stamp(s.record.Time)
+		add(version, s.record.Time)
 	}
 	more := [][2]any{{"_id", p.name}, {"_rev", p.revision}, {"time", times}}
 	latest := p.versions[p.tags["latest"]].manifest

@@ -51,6 +51,7 @@ func callSearch(w http.ResponseWriter, r *http.Request, view formats.View) error
 	for _, name := range found {
 		o, err := searchResult(r.Context(), name, view)
 		if errors.Is(err, formats.ErrNotFound) {
+			total-- // its versions were removed one by one
 			continue
 		}
 		if err != nil {

@@ -2,6 +2,8 @@ package npm_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -72,5 +74,23 @@ func TestCosts(t *testing.T) {
 	r.Get("h", "lib")
 	if r.KV.Reads() != 1 || r.KV.Writes() != 0 {
 		t.Errorf("the packument unchanged cost %v", r.KV.Calls())
+	}
+}
+
+// Times that an upstream does not tell are left out: an empty one is none.
+func TestUntoldTimes(t *testing.T) {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte(`{"name":"lib","versions":{"1.0.0":{"name":"lib","version":"1.0.0","dist":{"tarball":"x.tgz"}}},"time":{"1.0.0":"long ago"}}`)) //nolint:errcheck // a test server
+	}))
+	defer up.Close()
+	r := repotest.New(t, repotest.Options{Formats: func(func() time.Time) []formats.Format { return []formats.Format{format()} }})
+	r.Cache("c", "npm", up.URL, 60)
+	doc := string(r.Get("c", "lib"))
+	if !strings.Contains(doc, `"time":{}`) || !strings.Contains(doc, `"latest":"1.0.0"`) {
+		t.Errorf("the packument is %s", doc)
+	}
+	_, short, err := r.Send(t.Context(), "c", "GET", "lib", nil, "Accept", "application/vnd.npm.install-v1+json")
+	if err != nil || strings.Contains(string(short), "modified") || !strings.Contains(string(short), `"1.0.0":{`) {
+		t.Errorf("the short packument is %s, %v", short, err)
 	}
 }

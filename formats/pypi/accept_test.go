@@ -312,3 +312,50 @@ func FuzzUpload(f *testing.F) {
 		}
 	})
 }
+
+// A version is yanked and removed whichever way it is spelled; what is published
+// after it was removed is not yanked, whether it went as a whole or file by file.
+func TestYankedVersionRemoved(t *testing.T) {
+	s := formattest.NewStore(t, format())
+	yanked := func() int { return strings.Count(get(t, s, "simple/lib/"), "data-yanked") }
+	must := func(method, target string) {
+		t.Helper()
+		if _, err := s.Do(method, target, nil, nil); err != nil {
+			t.Fatalf("%s %s: %v", method, target, err)
+		}
+	}
+	publish := func() {
+		t.Helper()
+		mustUpload(t, s, wheelName("lib", "1.0"), wheel(t, "lib", "1.0", ""))
+		mustUpload(t, s, "lib-1.0.0.tar.gz", sdist(t, "lib-1.0.0", formattest.Entry{Name: "PKG-INFO", Content: metadata("lib", "1.0.0", "")}))
+		mustUpload(t, s, wheelName("lib", "2.0"), wheel(t, "lib", "2.0", ""))
+	}
+	publish()
+	must("POST", "packages/lib/1/yank")
+	if n := yanked(); n != 2 {
+		t.Errorf("%d files are yanked, want those of 1.0 and 1.0.0", n)
+	}
+	must("POST", "packages/lib/1.0.0.0/unyank")
+	if n := yanked(); n != 0 {
+		t.Errorf("%d files are yanked still", n)
+	}
+	must("POST", "packages/lib/1.0/yank")
+	must("DELETE", "packages/lib/1.0/"+wheelName("lib", "1.0"))
+	if n := yanked(); n != 1 {
+		t.Errorf("%d files are yanked, want the one that is left", n)
+	}
+	must("DELETE", "packages/lib/1.0.0/lib-1.0.0.tar.gz")
+	publish()
+	if n := yanked(); n != 0 {
+		t.Errorf("%d files are yanked that came after the yanked ones were removed", n)
+	}
+	must("POST", "packages/lib/1.0/yank")
+	must("DELETE", "packages/lib/1")
+	if html := get(t, s, "simple/lib/"); strings.Contains(html, "lib-1.0") || !strings.Contains(html, "lib-2.0") {
+		t.Errorf("after 1 was removed the page is\n%s", html)
+	}
+	publish()
+	if n := yanked(); n != 0 {
+		t.Errorf("%d files are yanked that came after the version was removed", n)
+	}
+}

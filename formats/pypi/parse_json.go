@@ -20,15 +20,43 @@ type upstreamFile struct {
 	Filename       string            `json:"filename"`
 	URL            string            `json:"url"`
 	Hashes         map[string]string `json:"hashes"`
-	RequiresPython *string           `json:"requires-python"`
+	RequiresPython json.RawMessage   `json:"requires-python"`
 	CoreMetadata   json.RawMessage   `json:"core-metadata"`
 	DistInfo       json.RawMessage   `json:"dist-info-metadata"`
 	DataDistInfo   json.RawMessage   `json:"data-dist-info-metadata"`
-	Signed         *bool             `json:"gpg-sig"`
+	Signed         json.RawMessage   `json:"gpg-sig"`
 	Yanked         json.RawMessage   `json:"yanked"`
-	Provenance     *string           `json:"provenance"`
-	Size           int64             `json:"size"`
-	Uploaded       *time.Time        `json:"upload-time"`
+	Provenance     json.RawMessage   `json:"provenance"`
+	Size           json.RawMessage   `json:"size"`
+	Uploaded       json.RawMessage   `json:"upload-time"`
+}
+
+// uploadTimes are the forms of upload-time: that of PEP 700, and what indexes
+// write that don't know it so well, in UTC.
+var uploadTimes = [...]string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05", "2006-01-02"}
+
+// optional reads a member that a page can be without; one of another kind is as
+// good as none.
+func optional[T any](raw json.RawMessage) *T {
+	var v *T
+	if json.Unmarshal(raw, &v) != nil {
+		return nil
+	}
+	return v
+}
+
+// uploaded is when the file came there, zero if the page does not tell.
+func (f upstreamFile) uploaded() time.Time {
+	text := optional[string](f.Uploaded)
+	if text == nil {
+		return time.Time{}
+	}
+	for _, form := range uploadTimes {
+		if t, err := time.Parse(form, *text); err == nil {
+			return t.UTC()
+		}
+	}
+	return time.Time{}
 }
 
 func parseJSON(scope string, r io.Reader) ([]formats.Record, error) {
@@ -91,9 +119,12 @@ func (f *failing) Read(p []byte) (int, error) {
 }
 
 func (f upstreamFile) records(scope string) ([]formats.Record, error) {
-	m := fileMeta{Signed: f.Signed, Size: max(f.Size, 0)}
-	if f.RequiresPython != nil && len(*f.RequiresPython) <= maxSpecifier {
-		m.RequiresPython = *f.RequiresPython
+	m := fileMeta{Signed: optional[bool](f.Signed), Uploaded: f.uploaded()}
+	if size := optional[int64](f.Size); size != nil {
+		m.Size = max(*size, 0)
+	}
+	if p := optional[string](f.RequiresPython); p != nil && len(*p) <= maxSpecifier {
+		m.RequiresPython = *p
 	}
 	var yes bool
 	var reason string
@@ -103,12 +134,9 @@ func (f upstreamFile) records(scope string) ([]formats.Record, error) {
 	case json.Unmarshal(f.Yanked, &yes) == nil && yes:
 		m.Yanked = &reason
 	}
-	if f.Uploaded != nil {
-		m.Uploaded = f.Uploaded.UTC()
-	}
 	provenance := ""
-	if f.Provenance != nil {
-		provenance = *f.Provenance
+	if p := optional[string](f.Provenance); p != nil {
+		provenance = *p
 	}
 	var sums map[string]string
 	for _, v := range []json.RawMessage{f.CoreMetadata, f.DataDistInfo, f.DistInfo} {

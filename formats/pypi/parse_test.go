@@ -112,3 +112,27 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What a page says of a file beside its name, place and digests may be of any
+// kind without spoiling the page.
+func TestParseOddMembers(t *testing.T) {
+	for member, want := range map[string]string{
+		`"upload-time":"2020-01-02T03:04:05"`:       `"uploaded":"2020-01-02T03:04:05Z",`,
+		`"upload-time":"2020-01-02 03:04:05+02:00"`: `"uploaded":"2020-01-02T01:04:05Z",`,
+		`"upload-time":"2020-01-02"`:                `"uploaded":"2020-01-02T00:00:00Z",`,
+		`"upload-time":"yesterday"`:                 ``,
+		`"upload-time":1577934245`:                  ``,
+		`"upload-time":null,"size":"7"`:             ``,
+		`"size":7.5`:                                ``,
+		`"size":7`:                                  `"size":7,`,
+		`"provenance":{"x":1}`:                      ``,
+		`"gpg-sig":"true"`:                          ``,
+		`"requires-python":3`:                       ``,
+		`"core-metadata":7,"yanked":7`:              ``,
+	} {
+		got, err := parsed(t, "packages/lib", `{"files":[{"filename":"lib-1.0.tar.gz","url":"x","hashes":null,`+member+`}]}`)
+		if full := `1.0/lib-1.0.tar.gz x  {"version":"1.0",` + want + `"kind":"sdist","python":"source"}`; err != nil || got != full {
+			t.Errorf("%s: %v\n got %s\nwant %s", member, err, got, full)
+		}
+	}
+}

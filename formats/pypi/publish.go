@@ -96,34 +96,42 @@ func put(ctx context.Context, d distribution, content formats.Blob, m fileMeta, 
 }
 
 // remove deletes a file with what belongs to it, or a version; with the last
-// file the project leaves the list.
+// file of a version that it is yanked, and with the last of all the project leaves
+// the list.
 func remove(ctx context.Context, op formats.Op, tx formats.Tx) error {
-	var gone []string
-	left := 0
+	var gone, yanked []string
+	left := map[string]int{} // files by version
 	for rec, err := range tx.Records(ctx, op.Scope) {
 		if err != nil {
 			return err
 		}
 		version, file, _ := strings.Cut(rec.Name, "/")
-		of := op.Name == version
+		of := op.Label == labelVersion && sameVersion(op.Name, version)
 		if op.Label == labelFile {
 			of = rec.Name == op.Name || companion(rec.Name) && strings.HasPrefix(rec.Name, op.Name+".")
 		}
 		switch {
-		case of && file != yankedPointer[1:]:
+		case file == yankedPointer:
+			yanked = append(yanked, rec.Name)
+		case of:
 			gone = append(gone, rec.Name)
-		case !companion(rec.Name) && !strings.HasPrefix(file, ":") && !strings.HasPrefix(rec.Name, ":"):
-			left++
+		case !companion(rec.Name) && !strings.HasPrefix(rec.Name, ":"):
+			left[version]++
 		}
 	}
 	if len(gone) == 0 {
 		tx.Delete(op.Scope, op.Name) // which is not found
 		return nil
 	}
+	for _, name := range yanked {
+		if version, _, _ := strings.Cut(name, "/"); left[version] == 0 {
+			gone = append(gone, name)
+		}
+	}
 	for _, name := range gone {
 		tx.Delete(op.Scope, name)
 	}
-	if left == 0 {
+	if len(left) == 0 {
 		tx.Delete(rootScope, ":"+projectOf(op.Scope))
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"granary/formats"
@@ -14,36 +16,50 @@ import (
 const maxReason = 1024
 
 // yank takes a version out of what installers choose from by themselves (PEP
-// 592), or back. The files stay.
+// 592), or back, however it is spelled. The files stay.
 func yank(ctx context.Context, op formats.Op, up *formats.Upload, tx formats.Tx) error {
-	pointer := formats.Record{Scope: op.Scope, Name: op.Name + "/" + yankedPointer, Move: true}
 	reason, err := readReason(up)
 	if err != nil {
 		return err
 	}
-	if pointer.Meta, err = json.Marshal(reason); err != nil {
+	meta, err := json.Marshal(reason)
+	if err != nil {
 		return fmt.Errorf("encode the reason: %w", err)
 	}
-	if err := formats.CheckPath(pointer.Key()); err != nil {
-		return err
-	}
-	known, yanked := false, false
+	// Of one version there may be files in folders "1.0" and "1.0.0".
+	yanked := map[string]bool{} // by folder
 	for rec, err := range tx.Records(ctx, op.Scope) {
 		if err != nil {
 			return err
 		}
-		yanked = yanked || rec.Name == pointer.Name
-		known = known || rec.Name != pointer.Name && strings.HasPrefix(rec.Name, op.Name+"/")
+		dir, file, ok := strings.Cut(rec.Name, "/")
+		if ok && sameVersion(dir, op.Name) {
+			yanked[dir] = yanked[dir] || file == yankedPointer
+		}
 	}
-	switch {
-	case !known:
+	if len(yanked) == 0 {
 		return fmt.Errorf("%s %s: %w", projectOf(op.Scope), op.Name, formats.ErrNotFound)
-	case op.Label == labelYank:
-		tx.Put(pointer, nil)
-	case yanked:
-		tx.Delete(pointer.Scope, pointer.Name)
+	}
+	for _, dir := range slices.Sorted(maps.Keys(yanked)) {
+		pointer := formats.Record{Scope: op.Scope, Name: dir + "/" + yankedPointer, Move: true, Meta: meta}
+		if err := formats.CheckPath(pointer.Key()); err != nil {
+			return err
+		}
+		switch {
+		case op.Label == labelYank:
+			tx.Put(pointer, nil)
+		case yanked[dir]:
+			tx.Delete(pointer.Scope, pointer.Name)
+		}
 	}
 	return nil
+}
+
+// sameVersion tells whether two versions are the same to installers.
+func sameVersion(a, b string) bool {
+	v, ok := parseVersion(a)
+	w, known := parseVersion(b)
+	return a == b || ok && known && v.compare(w) == 0
 }
 
 // readReason reads {"reason": "…"}; an empty body gives none.

@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
-	"go.yaml.in/yaml/v3"
-
 	"granary/formats"
 )
 
@@ -128,7 +126,7 @@ func splitYAML(text []byte, yield func(string, []byte) error) error {
 				Name, Module, Stream, Version, Context, Arch, Modified string
 			}
 		}
-		if err := yaml.Unmarshal(part, &x); err != nil {
+		if err := formats.UnmarshalYAML(part, &x); err != nil {
 			return formats.BadRequest("it is no modulemd: %v", err)
 		}
 		name := x.Data.Name + x.Data.Module
