@@ -181,6 +181,11 @@ func (n *node) grace() time.Duration {
 // configuration lists. A first start that was cut off, or refused, is taken up
 // again by the next one.
 func (n *node) prepare(ctx context.Context) (err error) {
+	if kv.TraitsOf(n.kv).Embedded {
+		if err := n.followData(ctx); err != nil {
+			return err
+		}
+	}
 	fresh := len(n.registry.Stores()) == 0 && len(n.registry.Repositories()) == 0
 	first := firstStart{n.kv}
 	if fresh {
