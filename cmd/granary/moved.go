@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,5 +70,28 @@ func (n *node) follow(ctx context.Context, s *config.Store, from, to string) err
 		return fmt.Errorf("move store %s along with the data to %s: %w", s.Name, root, err)
 	}
 	n.log.WarnContext(ctx, "the data folder was moved; a store in it moves along", "store", s.Name, "root", root)
+	return nil
+}
+
+// noBlobs returns an error if there is a blob in a folder: a first start that
+// took it over would delete it, with all others that the records which are not
+// there, such as on a disk that is not mounted, know of.
+func noBlobs(root string) error {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() && path != root && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case !d.Type().IsRegular() || strings.HasPrefix(d.Name(), "."):
+			return nil
+		}
+		return fmt.Errorf("there are files of another start, such as %s, and the key-value store beside them is new: bring its folder back, or move %s away to begin anew", path, root)
+	})
+	if err != nil {
+		return fmt.Errorf("first start: %w", err)
+	}
 	return nil
 }

@@ -221,6 +221,9 @@ func (n *node) makeDefaultStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
+	if err := noBlobs(root); err != nil {
+		return err
+	}
 	_, err = n.registry.CreateStore(ctx, defaultStore, func(s *config.Store) error {
 		s.Type, s.Root, s.Sync, s.IOSize = config.File, root, true, 1024
 		return nil
