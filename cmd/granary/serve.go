@@ -133,7 +133,7 @@ func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error
 		Auth: a, Repositories: n.repos, Formats: n.formats, Audit: n.audit, Settings: n.registry.Settings, Version: version, Origin: n.origin,
 		REST: rest.Config{
 			Auth: n.auth, Registry: n.registry, Repositories: n.repos, Version: version, Ready: n.member.Ready, Events: n.feed, Tasks: n.tasks, Members: n.member,
-			Webhooks: n.hooks, Audit: n.audit, Explainer: n.explainer(),
+			Webhooks: n.hooks, Audit: n.audit, Explainer: n.explainer(), StoreUsage: n.storeUsage,
 		},
 		Ready: n.member.Ready, Expand: repo.Expand, MetricsElsewhere: n.config.MetricsListen != "", Log: n.log, Now: wallClock,
 	}
