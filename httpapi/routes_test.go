@@ -164,6 +164,8 @@ var formatTable = map[string][]formatRoute{
 		{http.MethodPost, "snapshots", "snapshot", write},
 		{http.MethodDelete, "pool/main/h/hello/hello_1.0_all.deb", "package", remove},
 		{http.MethodDelete, "dists/stable", "drop distribution", remove},
+		{http.MethodPut, "dists/stable", "distribution", write},
+		{http.MethodDelete, "pool/stable/main/hello/1.0/amd64", "listed package", remove},
 	},
 	"docker": {
 		{http.MethodGet, "app/manifests/v1", "manifest", read},

@@ -14,7 +14,6 @@ import (
 	"granary/digest"
 	"granary/formats"
 	"granary/kv"
-	"granary/repo/config"
 	"granary/repo/record"
 	"granary/repo/refs"
 )
@@ -186,9 +185,16 @@ func (t *tx) commit(ctx context.Context) ([]formats.Record, error) {
 	for i, p := range t.puts {
 		rec, err := t.publish(ctx, p, i == judged)
 		if errors.Is(err, errSame) {
-			// It may be this client's own upload, of which a crash took the
-			// stamp.
-			return nil, errors.Join(err, t.stamp(ctx))
+			adds, lookErr := t.adds(ctx, t.puts[i+1:])
+			if lookErr != nil {
+				return nil, lookErr
+			}
+			if !adds {
+				// It may be this client's own upload, of which a crash took the
+				// stamp.
+				return nil, errors.Join(err, t.stamp(ctx))
+			}
+			err = nil
 		}
 		if err != nil {
 			return nil, t.explain(err)
@@ -287,21 +293,6 @@ func (t *tx) publish(ctx context.Context, p put, judged bool) (record.Record, er
 	return out.Record, nil
 }
 
-// moves tells whether the put may replace other bytes whatever the policy says
-// of others.
-func (t *tx) moves(p put) bool {
-	return p.rec.Move || p.may != nil || p.rec.Force && t.repo.Conflicts() != config.Deny
-}
-
-// allowed asks the format's own condition.
-func (p put) allowed(old *record.Record) error {
-	if old == nil {
-		return p.may(nil)
-	}
-	was := old.Public(p.rec.Scope, p.rec.Name)
-	return p.may(&was)
-}
-
 // prepare makes the stored form: inline bytes, or a use of their reference.
 func (t *tx) prepare(ctx context.Context, p put) (record.Record, *refs.Held, error) {
 	now := t.service.Now().UnixNano()
@@ -327,32 +318,6 @@ func (t *tx) prepare(ctx context.Context, p put) (record.Record, *refs.Held, err
 	rec.Store, rec.Blob = t.repo.Store, held.Blob
 	return rec, &held, nil
 }
-
-// conflict decides what becomes of a record that is already there.
-func (t *tx) conflict(where string, p put, rec record.Record, old *record.Record) (record.Verdict, error) {
-	if old == nil {
-		return record.Replace, nil
-	}
-	same := bytes.Equal(old.Sums.BLAKE3, rec.Sums.BLAKE3) && old.Size == rec.Size
-	unchanged := same && old.Type == rec.Type && bytes.Equal(old.Meta, rec.Meta) && old.Path == rec.Path && p.rec.Points == "" && old.Leaving == 0
-	policy := t.repo.Conflicts()
-	switch {
-	case t.moves(p) || policy == config.Allow:
-		if unchanged {
-			return record.Same, nil
-		}
-		return record.Replace, nil
-	case policy == config.AllowIdentical && same:
-		return record.Same, nil
-	}
-	if same {
-		return record.Refuse, fmt.Errorf("%s: %w", where, errSame)
-	}
-	return record.Refuse, fmt.Errorf("%s: %w", where, formats.ErrExists)
-}
-
-// errSame is ErrExists where it is the same content that exists.
-var errSame = fmt.Errorf("%w, or rather the same", formats.ErrExists)
 
 // remove deletes a record. One that is not what was read before is left. judged:
 // the conditions of the request are about it.

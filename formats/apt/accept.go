@@ -19,14 +19,18 @@ import (
 const maxFiles = 50 // of a form
 
 // Accept publishes a binary package, or a source package from a form, in its
-// distributions; makes a snapshot of a distribution; removes a package or a
-// distribution.
+// distributions; makes a snapshot of a distribution or sets its fields; removes
+// a package, from the pool or from a distribution, or a distribution.
 func (f *Format) Accept(ctx context.Context, op formats.Op, up *formats.Upload, tx formats.Tx) error {
 	switch op.Label {
 	case labelDrop:
 		return dropDistribution(ctx, op, tx)
 	case labelSnapshot:
 		return snapshot(ctx, up, tx)
+	case labelFields:
+		return setFields(ctx, op, up, tx)
+	case labelUnlist:
+		return unlist(ctx, op, tx)
 	}
 	if op.Kind == formats.Delete {
 		return removePackage(ctx, op, tx)

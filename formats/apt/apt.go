@@ -48,6 +48,8 @@ const (
 	labelNexus    = "component"
 	labelSnapshot = "snapshot"
 	labelDrop     = "drop distribution"
+	labelFields   = "distribution"
+	labelUnlist   = "listed package"
 )
 
 // Scopes and documents.
@@ -201,7 +203,7 @@ var byHash = map[string]digest.Algorithm{"SHA256": digest.SHA256, "SHA512": dige
 // routeWrite takes the upload forms of the servers that people come from:
 // "upload" (a form), the root (a form or a bare package), a PUT of
 // "pool/<distribution>/<component>/upload", and a PUT of a path with
-// properties behind semicolons.
+// properties behind semicolons. A PUT of "dists/<distribution>" sets its fields.
 func routeWrite(req formats.Req) (formats.Op, bool) {
 	op := formats.Op{Kind: formats.Write, Label: labelUpload}
 	path, properties, _ := strings.Cut(req.Path, ";")
@@ -213,6 +215,10 @@ func routeWrite(req formats.Req) (formats.Op, bool) {
 		return op, true
 	case req.Method == http.MethodPost:
 		return formats.Op{}, false
+	}
+	if dist, ok := strings.CutPrefix(req.Path, dists+"/"); ok && !req.Slash && checkDistribution(dist) == nil {
+		op.Label, op.Scope, op.Name = labelFields, req.Path, fieldsMark
+		return op, true
 	}
 	parts := strings.Split(path, "/")
 	if len(parts) == 4 && parts[0] == "pool" && parts[3] == "upload" {
@@ -226,8 +232,10 @@ func routeWrite(req formats.Req) (formats.Op, bool) {
 	return formats.Op{}, false
 }
 
-// routeDelete takes a package in the pool, which leaves every distribution, or
-// a whole distribution, whose packages stay in the pool.
+// routeDelete takes a package in the pool, which leaves every distribution; a
+// package as one distribution lists it, which stays in the pool,
+// "pool/<distribution>/<component>/<package>/<version>/<architecture>"; or a
+// whole distribution, whose packages stay in the pool.
 func routeDelete(req formats.Req) (formats.Op, bool) {
 	if req.Slash {
 		return formats.Op{}, false
@@ -239,5 +247,19 @@ func routeDelete(req formats.Req) (formats.Op, bool) {
 		}
 		return formats.Op{Kind: formats.Delete, Label: labelDrop, Scope: dists, Name: ":" + rest}, true
 	}
+	if op, ok := routeUnlist(rest); ok && top == "pool" {
+		return op, true
+	}
 	return routeFile(formats.Delete, req.Path)
+}
+
+// routeUnlist reads what follows "pool/". No file of a pool is that deep, and
+// none is called like an architecture.
+func routeUnlist(path string) (formats.Op, bool) {
+	p := strings.Split(path, "/")
+	if len(p) != 5 || checkDistribution(p[0]) != nil || checkComponent(p[1]) != nil || !packageName.MatchString(p[2]) || !versionText.MatchString(p[3]) || !architecture.MatchString(p[4]) {
+		return formats.Op{}, false
+	}
+	name := pooled{Component: p[1], Package: p[2], Version: p[3], Arch: p[4]}.name()
+	return formats.Op{Kind: formats.Delete, Label: labelUnlist, Scope: dists + "/" + p[0], Name: name}, true
 }

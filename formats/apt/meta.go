@@ -49,10 +49,10 @@ func (p pooled) list(i int) string { return fmt.Sprintf("%s,%03d", p.name(), i) 
 // that has no package in it.
 const sectionMark = ":section"
 
-// manualMark is what an upstream's distribution has that apt is not to upgrade
-// to by itself, such as backports: who merges it says so, too. It sorts before
-// every section.
-const manualMark = "!/:manual"
+// fieldsMark holds the fields of Release that a client has set; of an upstream's
+// distribution those that say that apt is not to upgrade to it by itself, such as
+// backports: who merges it says so, too. It sorts before every section.
+const fieldsMark = "!/:manual"
 
 // manualFields are those of Release files that say so.
 var manualFields = []string{"NotAutomatic", "ButAutomaticUpgrades"}

@@ -48,16 +48,14 @@ func (d *distribution) release(now time.Time) error {
 func (d *distribution) releaseText(now time.Time) []byte {
 	set := d.pub.Settings()
 	slices.Sort(d.archs)
-	p := paragraph{
-		{"Origin", "granary"}, {"Label", "granary"}, {"Suite", d.name}, {"Codename", d.name},
-		{"Date", now.Format(dateFormat)},
-	}
+	p := slices.Concat(d.set("Origin", "granary"), d.set("Label", "granary"), d.set("Suite", d.name), d.set("Version", ""), d.set("Codename", d.name))
+	p = append(p, field{"Date", now.Format(dateFormat)})
 	if set.ValidFor > 0 {
 		p = append(p, field{"Valid-Until", now.Add(set.ValidFor).Format(dateFormat)})
 	}
-	p = append(p, d.manual...)
-	p = append(p, field{"Changelogs", "no"}, field{"Acquire-By-Hash", "yes"}, field{"Architectures", strings.Join(d.archs, " ")},
-		field{"Components", strings.Join(d.components, " ")}, field{"Description", "Packages of distribution " + d.name})
+	p = slices.Concat(p, d.set("NotAutomatic", ""), d.set("ButAutomaticUpgrades", ""), d.set("Changelogs", "no"))
+	p = append(p, field{"Acquire-By-Hash", "yes"}, field{"Architectures", strings.Join(d.archs, " ")}, field{"Components", strings.Join(d.components, " ")})
+	p = append(p, d.set("Description", "Packages of distribution "+d.name)...)
 	if slices.ContainsFunc(d.archs, func(a string) bool { return a != archAll }) && slices.Contains(d.archs, archAll) {
 		// Every index has the packages of every architecture too.
 		p = append(p, field{"No-Support-for-Architecture-all", "Packages"})
@@ -79,7 +77,9 @@ func (d *distribution) sectionRelease() error {
 	if err != nil {
 		return err
 	}
-	p := paragraph{{"Archive", d.name}, {"Origin", "granary"}, {"Label", "granary"}, {"Acquire-By-Hash", "yes"}, {"Component", d.component}, {"Architecture", d.arch}}
+	p := paragraph{{"Archive", d.set("Suite", d.name)[0].value}}
+	p = slices.Concat(p, d.set("Origin", "granary"), d.set("Label", "granary"), d.set("Version", ""))
+	p = append(p, field{"Acquire-By-Hash", "yes"}, field{"Component", d.component}, field{"Architecture", d.arch})
 	if _, err := w.Write(p.append(nil)); err != nil {
 		return err
 	}

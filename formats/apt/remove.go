@@ -47,6 +47,40 @@ func removePackage(ctx context.Context, op formats.Op, tx formats.Tx) error {
 	return nil
 }
 
+// unlist takes a package out of one distribution: what lists its files goes
+// with its stanza, the file itself stays.
+func unlist(ctx context.Context, op formats.Op, tx formats.Tx) error {
+	tx.Delete(op.Scope, op.Name)
+	pointer, err := tx.Record(ctx, op.Scope, op.Name)
+	switch {
+	case errors.Is(err, formats.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up %s: %w", op.Key(), err)
+	}
+	at := strings.LastIndexByte(pointer.Path, '/')
+	if at < 0 {
+		return nil // sources had no path at first; they list no files
+	}
+	file, err := tx.Record(ctx, pointer.Path[:at], pointer.Path[at+1:])
+	switch {
+	case errors.Is(err, formats.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up %s: %w", pointer.Path, err)
+	case file.Meta == nil:
+		return nil
+	}
+	p, err := decode(file)
+	if err != nil {
+		return err
+	}
+	for i := range p.Lists {
+		tx.Delete(op.Scope, p.list(i))
+	}
+	return nil
+}
+
 // dropDistribution deletes the pointers of a distribution.
 func dropDistribution(ctx context.Context, op formats.Op, tx formats.Tx) error {
 	scope := dists + "/" + strings.TrimPrefix(op.Name, ":")

@@ -82,7 +82,7 @@ type distribution struct {
 	shown           map[string]bool // the pointers of it that have a stanza
 	pending         string          // its name with its section
 
-	manual            paragraph // fields of Release that keep apt from upgrading by itself
+	fields            paragraph // of Release that are not as in every distribution
 	components, archs []string
 	entries           []entry // what Release lists, in order
 }
@@ -103,13 +103,10 @@ var algorithms = []digest.Algorithm{digest.MD5, digest.SHA512}
 // add writes a record into its section. Pointers to the files of a package
 // follow the one that holds its stanza.
 func (d *distribution) add(rec formats.Record) error {
-	if rec.Name == manualMark {
-		p, err := newParagraphs(bytes.NewReader(rec.Meta)).next()
-		if err != nil {
-			return fmt.Errorf("%w: fields of %s: %w", formats.ErrCorrupt, rec.Key(), err)
-		}
-		d.manual = p
-		return nil
+	if rec.Name == fieldsMark {
+		var err error
+		d.fields, err = readFields(rec)
+		return err
 	}
 	if component, arch, ok := marked(rec.Name); ok {
 		return d.enter(component, arch)

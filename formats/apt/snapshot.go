@@ -30,6 +30,13 @@ func snapshot(ctx context.Context, up *formats.Upload, tx formats.Tx) error {
 			return fmt.Errorf("read distribution %s: %w", source, err)
 		}
 		n++
+		if rec.Name == fieldsMark {
+			p, err := readFields(rec)
+			if err != nil {
+				return err
+			}
+			rec.Meta = p.without("Suite", "Codename").append(nil) // a snapshot goes by its own name
+		}
 		tx.Put(formats.Record{Scope: dists + "/" + name, Name: rec.Name, Path: rec.Path, Move: true, Meta: rec.Meta}, nil)
 	}
 	if n == 0 {

@@ -246,7 +246,7 @@ func (f *Format) Parse(ctx context.Context, scope string, src formats.Source) it
 			yield(formats.Record{}, err)
 			return
 		}
-		if len(rel.manual) > 0 && !yield(formats.Record{Scope: scope, Name: manualMark, Path: formats.Join(base(scope), inRelease), Move: true, Meta: rel.manual.append(nil)}, nil) {
+		if len(rel.manual) > 0 && !yield(formats.Record{Scope: scope, Name: fieldsMark, Path: formats.Join(base(scope), inRelease), Move: true, Meta: rel.manual.append(nil)}, nil) {
 			return
 		}
 		sections := rel.sections(src.Settings())

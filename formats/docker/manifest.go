@@ -57,19 +57,18 @@ func parseManifest(mediaType string, data []byte) (*manifest, error) {
 	if mediaType == typeSchema1 || mediaType == typeSigned1 || err == nil && (m.SchemaVersion == 1 || m.FSLayers != nil) {
 		return nil, bad(codeManifestInvalid, "manifests of Docker schema 1 are not taken: they can't be verified by digest, and clients have stopped reading them; push the image with a current client")
 	}
-	if !known(mediaType) {
-		if err != nil {
-			return new(manifest), nil
-		}
-		return m.checked()
-	}
 	switch {
+	case err == nil && m.MediaType != "" && m.MediaType != mediaType:
+		// Of any type: who pulls by digest gets the type of the last push of the bytes.
+		return nil, bad(codeManifestInvalid, "the manifest says that it is %.200q, the request %.200q", m.MediaType, mediaType)
+	case !known(mediaType) && err != nil:
+		return new(manifest), nil
+	case !known(mediaType):
+		return m.checked()
 	case err != nil:
 		return nil, bad(codeManifestInvalid, "the manifest can't be read: %v", err)
 	case m.SchemaVersion != 2:
 		return nil, bad(codeManifestInvalid, "schemaVersion of a manifest must be 2, not %d", m.SchemaVersion)
-	case m.MediaType != "" && m.MediaType != mediaType:
-		return nil, bad(codeManifestInvalid, "the manifest says that it is %q, the request %q", m.MediaType, mediaType)
 	}
 	// One document must not be both: clients would not agree on what it is.
 	list := mediaType == typeIndex || mediaType == typeDockerList

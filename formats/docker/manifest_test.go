@@ -27,6 +27,7 @@ func TestParseManifest(t *testing.T) {
 		{"schema 1 in disguise", typeImage, `{"schemaVersion":1}`, "schema 1"},
 		{"no JSON", typeImage, `<html>`, "can't be read"},
 		{"no version", typeImage, `{` + config + `}`, "schemaVersion"},
+		{"other type, not known", "text/plain", `{"schemaVersion":2,"mediaType":"` + typeImage + `",` + config + `}`, "says that it is"},
 		{"other type", typeImage, `{"schemaVersion":2,"mediaType":"` + typeIndex + `"}`, "says that it is"},
 		{"no config", typeImage, `{"schemaVersion":2}`, "no config"},
 		{"image and index", typeIndex, `{"schemaVersion":2,"manifests":[],` + config + `}`, "no config and no layers"},

@@ -74,6 +74,13 @@ func TestQuarantine(t *testing.T) {
 		if !bytes.Equal(r.Get("a", "d/good"), body(8)) {
 			t.Error("what is good is not served")
 		}
+		// Who found bytes gone says so in the background; the audit below is about
+		// what was said before it.
+		for began := time.Now(); !r.suspect(); time.Sleep(time.Millisecond) {
+			if time.Since(began) > time.Minute {
+				t.Fatal("nobody suspects the store whose bytes are gone")
+			}
+		}
 		// An upload of the content takes the bad bytes for nothing, and heals every
 		// record of it.
 		r.Put("a", "d/y", body(9))

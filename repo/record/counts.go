@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -151,19 +152,18 @@ func (c *counts) gather(at slot, key func() kv.Key, d delta) {
 	t.pending = t.pending.plus(d)
 }
 
-// take begins a flight with all that waits for a counter. ok is false if
-// nothing does.
-func (c *counts) take(at slot) (*flight, bool) {
+// take begins a flight with all that waits for a counter, nil if nothing does.
+func (c *counts) take(at slot) (kv.Key, *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.tallies[at]
 	if t == nil || t.pending == (delta{}) {
-		return nil, false
+		return kv.Key{}, nil
 	}
 	f := &flight{d: t.pending}
 	t.pending = delta{}
 	t.flights = append(t.flights, f)
-	return f, true
+	return t.key, f
 }
 
 // land ends a flight; back: what it carried waits again.
@@ -173,20 +173,20 @@ func (c *counts) land(at slot, f *flight, back bool) {
 	c.unload(at, f, back)
 }
 
-// unload is land; the caller holds mu.
+// unload is land; the caller holds mu. What another flush has ended already
+// stays as that left it.
 func (c *counts) unload(at slot, f *flight, back bool) {
 	t := c.tallies[at]
 	if t == nil {
 		return
 	}
+	i := slices.Index(t.flights, f)
+	if i < 0 {
+		return
+	}
+	t.flights = slices.Delete(t.flights, i, i+1)
 	if back {
 		t.pending = t.pending.plus(f.d)
-	}
-	for i, one := range t.flights {
-		if one == f {
-			t.flights = append(t.flights[:i], t.flights[i+1:]...)
-			break
-		}
 	}
 	if t.pending == (delta{}) && len(t.flights) == 0 {
 		delete(c.tallies, at)
@@ -267,8 +267,8 @@ func (c *counts) flushOne(ctx context.Context, at slot) error {
 			return err
 		}
 	}
-	f, ok := c.take(at)
-	if !ok {
+	key, f := c.take(at)
+	if f == nil {
 		return nil
 	}
 	return c.write(ctx, at, key, f)

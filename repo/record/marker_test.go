@@ -182,6 +182,39 @@ func TestCountsWithUnknownOutcome(t *testing.T) {
 	}
 }
 
+// Two flushes that find out at once what became of a write count it once.
+func TestFlushesAtOnce(t *testing.T) {
+	var s *record.Store
+	var fail, asked bool
+	s = newStore(t, newMem(t, mem.Options{Before: func(op mem.Op) error {
+		switch {
+		case fail && op.Write():
+			return kv.ErrUnknown
+		case asked && op.Method == "Get":
+			asked = false
+			if err := s.Flush(t.Context()); err != nil {
+				t.Errorf("the other Flush = %v", err)
+			}
+			put(t, s, "a", "g", "12345")
+		}
+		return nil
+	}}), newClock(), "n1")
+	put(t, s, "a", "f", "12345")
+	fail = true
+	if err := s.Flush(t.Context()); !errors.Is(err, kv.ErrUnknown) {
+		t.Errorf("Flush = %v, want ErrUnknown", err)
+	}
+	fail, asked = false, true
+	for range 2 {
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, b, err := s.Usage(t.Context(), "r1"); n != 2 || b != 10 || err != nil {
+		t.Errorf("Usage = %d, %d, %v", n, b, err)
+	}
+}
+
 // Off an embedded store a total is trusted for a second, or longer where
 // counting is slow, and follows this node's own writes.
 func TestTotalsOfSharedStores(t *testing.T) {

@@ -95,8 +95,8 @@ func (s *Store) ensure(ctx context.Context, sp kv.Space, at slot) error {
 // new version. What waits to be counted goes along, so that other nodes see a
 // directory that is not empty at once.
 func (c *counts) ensure(ctx context.Context, at slot, key kv.Key) error {
-	f, waits := c.take(at)
-	if !waits {
+	_, f := c.take(at)
+	if f == nil {
 		f = &flight{}
 	}
 	done, err := c.attempt(ctx, at, key, f, writtenCount{})

@@ -73,11 +73,36 @@ func Import(armored, passphrase string, now time.Time) (config.SigningKey, error
 	if _, ok := e.SigningKey(now); !ok {
 		return config.SigningKey{}, fmt.Errorf("%w: it is expired, revoked or not made to sign", ErrKey)
 	}
-	bits, err := e.PrimaryKey.BitLength()
+	a, err := algorithmOf(e.PrimaryKey)
 	if err != nil {
 		return config.SigningKey{}, fmt.Errorf("%w: %w", ErrKey, err)
 	}
-	return stored(e, fmt.Sprintf("imported, algorithm %d, %d bits", e.PrimaryKey.PubKeyAlgo, bits), now)
+	return stored(e, a, now)
+}
+
+// algorithmOf names what a key is made of as GnuPG does: rsa2048, ed25519,
+// nistp256.
+func algorithmOf(k *packet.PublicKey) (string, error) {
+	switch k.PubKeyAlgo {
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
+		bits, err := k.BitLength()
+		return fmt.Sprintf("rsa%d", bits), err
+	case packet.PubKeyAlgoDSA:
+		bits, err := k.BitLength()
+		return fmt.Sprintf("dsa%d", bits), err
+	}
+	curve, err := k.Curve()
+	switch curve {
+	case packet.Curve25519:
+		return string(Ed25519), err
+	case packet.Curve448:
+		return "ed448", err
+	case packet.CurveNistP256, packet.CurveNistP384, packet.CurveNistP521:
+		return "nistp" + strings.TrimPrefix(string(curve), "P"), err
+	case packet.CurveBrainpoolP256, packet.CurveBrainpoolP384, packet.CurveBrainpoolP512:
+		return "brainpool" + strings.TrimPrefix(string(curve), "Brainpool") + "r1", err
+	}
+	return string(curve), err
 }
 
 // read parses one private key.

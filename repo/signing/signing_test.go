@@ -102,7 +102,6 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// A key whose time is over signs no more, and without one nothing is signed.
 // Several publications may need the keys at once.
 func TestPublicAtOnce(t *testing.T) {
 	r := ring(t, generate(t, signing.Ed25519))
@@ -113,6 +112,7 @@ func TestPublicAtOnce(t *testing.T) {
 	all.Wait()
 }
 
+// A key whose time is over signs no more, and without one nothing is signed.
 func TestUntil(t *testing.T) {
 	old, now := generate(t, signing.Ed25519), generate(t, signing.Ed25519)
 	old.Until = time.Now().Add(-time.Second)
@@ -134,8 +134,8 @@ func TestImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := signing.Import(armored, "", time.Now())
-	if err != nil || again.Fingerprint != k.Fingerprint {
-		t.Errorf("Import = %s, %v", again.Fingerprint, err)
+	if err != nil || again.Fingerprint != k.Fingerprint || again.Algorithm != "ed25519" {
+		t.Errorf("Import = %s of %s, %v", again.Fingerprint, again.Algorithm, err)
 	}
 	armoredPublic, err := ring(t, k).Public(true)
 	if err != nil {
@@ -147,6 +147,34 @@ func TestImport(t *testing.T) {
 	} {
 		if _, err := signing.Import(text, "", time.Now()); !errors.Is(err, signing.ErrKey) {
 			t.Errorf("%s: %v, want ErrKey", name, err)
+		}
+	}
+}
+
+// An imported key is called after its algorithm as GnuPG calls it.
+func TestImportedAlgorithms(t *testing.T) {
+	for want, c := range map[string]packet.Config{
+		"rsa2048":         {Algorithm: packet.PubKeyAlgoRSA, RSABits: 2048},
+		"ed25519":         {Algorithm: packet.PubKeyAlgoEdDSA, Curve: packet.Curve25519},
+		"ed448":           {Algorithm: packet.PubKeyAlgoEdDSA, Curve: packet.Curve448},
+		"nistp256":        {Algorithm: packet.PubKeyAlgoECDSA, Curve: packet.CurveNistP256},
+		"nistp521":        {Algorithm: packet.PubKeyAlgoECDSA, Curve: packet.CurveNistP521},
+		"brainpoolP256r1": {Algorithm: packet.PubKeyAlgoECDSA, Curve: packet.CurveBrainpoolP256},
+	} {
+		e, err := openpgp.NewEntity("a", "", "", &c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var buf bytes.Buffer
+		w, err := armor.Encode(&buf, openpgp.PrivateKeyType, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(e.SerializePrivate(w, nil), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := signing.Import(buf.String(), "", time.Now()); err != nil || k.Algorithm != want {
+			t.Errorf("imported %q, %v, want %q", k.Algorithm, err, want)
 		}
 	}
 }
