@@ -13,8 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"granary/kv"
 )
@@ -125,11 +127,20 @@ func (l *Log) Add(e Entry) {
 	l.pending = append(l.pending, e)
 }
 
+// shorten gives s as valid UTF-8, cut between characters after maxText bytes.
 func shorten(s string) string {
-	if len(s) <= maxText {
-		return s
+	cut := len(s) > maxText
+	if cut {
+		end := maxText
+		for end > maxText-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end]
 	}
-	return s[:maxText] + "…"
+	if s = strings.ToValidUTF8(s, "\uFFFD"); cut {
+		s += "…"
+	}
+	return s
 }
 
 // Run writes entries until ctx ends, and the rest then.

@@ -171,6 +171,28 @@ func TestEntriesOutliveAFailingStore(t *testing.T) {
 	}
 }
 
+// A path that is no text, or is cut within a character, leaves the log readable.
+func TestPathsThatAreNotText(t *testing.T) {
+	r := newRig(t)
+	long := "/repository/files/" + strings.Repeat("日本", 100)
+	for _, path := range []string{"/repository/files/\xff\xfe", long, "x" + long, "xx" + long} {
+		r.Add(Entry{Time: r.clock, Status: 201, Path: path, Username: path, Repo: "files\xe9"})
+	}
+	r.flush()
+	page, err := r.Query(t.Context(), Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page.Entries) != 4 || page.Entries[3].Path != "/repository/files/\uFFFD" || page.Entries[3].Repo != "files\uFFFD" {
+		t.Errorf("got %+v", page.Entries)
+	}
+	for _, e := range page.Entries[:3] {
+		if cut, whole := strings.CutSuffix(e.Path, "…"); !whole || !strings.Contains("xx"+long, cut) || len(cut) < maxText-3 {
+			t.Errorf("path %q", e.Path)
+		}
+	}
+}
+
 func TestEntriesExpire(t *testing.T) {
 	r := newRig(t)
 	r.Add(Entry{Time: r.clock, Status: 201, RequestID: "old"})

@@ -91,6 +91,8 @@ type Collector struct {
 
 	mu   sync.Mutex
 	seen map[blob.ID]time.Time // when this node first saw a round closed; guarded by mu
+
+	usage usage
 }
 
 // burst is how many items are read between two looks at the pace.

@@ -92,7 +92,7 @@ func (c *Collector) sum(ctx context.Context, r *Round) error {
 const tooMany = 0.05
 
 func (c *Collector) sumStore(ctx context.Context, r *Round, s *Swept) error {
-	s.References, s.Doubled = 0, false
+	s.References, s.Doubled, s.Kept = 0, false, &Content{}
 	for d := range len(hexDigits) {
 		o, _, err := outcome[swept](ctx, c, r.ID, sweepPart(s.ID, d))
 		if err != nil {
@@ -101,6 +101,7 @@ func (c *Collector) sumStore(ctx context.Context, r *Round, s *Swept) error {
 		r.Result.Tally.add(o.Tally)
 		r.Result.Rate = max(r.Result.Rate, o.Rate)
 		s.References += o.References
+		s.Kept.Blobs, s.Kept.Bytes = s.Kept.Blobs+o.Kept.Blobs, s.Kept.Bytes+o.Kept.Bytes
 		s.Doubled = s.Doubled || o.Rate > tooMany
 	}
 	if r.Bucket {

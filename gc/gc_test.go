@@ -26,8 +26,19 @@ func TestWhatNothingNamesGoes(t *testing.T) {
 	for i := range 10 {
 		r.delete("files", fmt.Sprintf("d%d/f%d", i%3, i))
 	}
+	usage := func(when string, want int64) {
+		t.Helper()
+		kept, ok, err := r.gc.Usage(t.Context(), r.store)
+		if err != nil || !ok || kept != (gc.Content{Blobs: want, Bytes: want * 20 << 10}) {
+			t.Errorf("%s the store keeps %+v, %v, %v; want %d blobs", when, kept, ok, err, want)
+		}
+	}
+	if kept, ok, err := r.gc.Usage(t.Context(), r.store); ok || err != nil {
+		t.Errorf("before the first round: %+v, %v, %v", kept, ok, err)
+	}
 	r.later()
 	first := r.round(gc.Options{})
+	usage("after the first round", 40)
 	r.wantStates("while history names it", map[refs.State]int{refs.Live: 40})
 	if first.Tally.Records != 30 || first.Tally.History != 10 || first.Tally.References != 40 {
 		t.Errorf("the first round has read %+v", first.Tally)
@@ -45,6 +56,8 @@ func TestWhatNothingNamesGoes(t *testing.T) {
 	if third.Tally.Deleted != 10 || third.Tally.DeletedBytes != 10*20<<10 || r.objects() != 30 {
 		t.Errorf("the third round came to %+v, %d objects", third.Tally, r.objects())
 	}
+	r.Clock.Advance(10 * time.Second) // it is remembered for a moment
+	usage("after the third round", 30)
 	for range 3 {
 		r.later()
 		r.round(gc.Options{})

@@ -47,6 +47,14 @@ type Swept struct {
 	IDs        filter.Params `cbor:"3,keyasint"` // by blob id, in a round with a bucket pass
 	References int64         `cbor:"4,keyasint"` // counted by the sweep
 	Doubled    bool          `cbor:"5,keyasint"` // filters turned out too small: the next are twice as large
+	// Kept is what the sweep left in the store.
+	Kept *Content `cbor:"6,keyasint,omitempty"`
+}
+
+// Content is a number of contents, each counted once, and their bytes.
+type Content struct {
+	Blobs int64 `cbor:"1,keyasint,omitempty"`
+	Bytes int64 `cbor:"2,keyasint,omitempty"`
 }
 
 // Summary is what a round needs to know of an earlier one.
@@ -150,6 +158,7 @@ type swept struct {
 	Rate       float64      `cbor:"3,keyasint"`           // the greatest false-positive rate of a prefix
 	Blobs      blob.ID      `cbor:"4,keyasint,omitempty"` // filter of the blob ids that references name
 	Tally      Tally        `cbor:"5,keyasint"`
+	Kept       Content      `cbor:"6,keyasint,omitzero"`
 }
 
 // listedObjects is the outcome of a part of the bucket pass.

@@ -181,6 +181,7 @@ func (s *sweeper) reference(ctx context.Context, item kv.Item, marks *filter.Set
 	}
 	s.out.References++
 	s.out.Tally.References++
+	s.count(ref, 1)
 	if s.ids != nil && ref.State != refs.Deleting {
 		s.ids.Add(folderOf(ref.Blob), []byte(ref.Blob))
 	}
@@ -206,6 +207,15 @@ func (s *sweeper) reference(ctx context.Context, item kv.Item, marks *filter.Set
 		return s.condemn(ctx, item, ref, hash, waiting)
 	}
 	return nil
+}
+
+// count counts what the store keeps. Of a lost blob there is nothing in it.
+func (s *sweeper) count(ref refs.Ref, n int64) {
+	if ref.State == refs.Lost {
+		return
+	}
+	s.out.Kept.Blobs += n
+	s.out.Kept.Bytes += n * ref.Size
 }
 
 func (s *sweeper) wait(ctx context.Context, waiting *lister, hash []byte, version kv.Version) error {
@@ -286,6 +296,7 @@ func (s *sweeper) delete(ctx context.Context) error {
 				return err
 			}
 		}
+		s.count(d.ref, -1)
 		s.out.Tally.Deleted++
 		s.out.Tally.DeletedBytes += d.ref.Size
 	}

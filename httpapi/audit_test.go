@@ -116,3 +116,13 @@ func TestAuditOfReads(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A path that is not UTF-8, which anybody may ask for, leaves the log readable.
+func TestAuditOfPathsThatAreNotText(t *testing.T) {
+	r, log := audited(t)
+	r.do("", "PUT", "/repository/files/%ff", strings.NewReader("x")).status(400)
+	r.do("", "DELETE", "/%ff", nil)
+	if got := strings.Join(r.entries(log, "?limit=2"), "\n"); !strings.Contains(got, "|PUT|/repository/files/\uFFFD|") {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -109,6 +111,56 @@ func TestNexusSearch(t *testing.T) {
 		r.do("admin", "GET", nexus.Prefix+path+"?repository=files&limit=0", nil).status(400)
 	}
 	r.do("admin", "HEAD", nexus.Prefix+"/assets?repository=files", nil).status(200).is("")
+}
+
+// What narrows a search does, or is refused: a script deletes what it finds.
+func TestNexusSearchOfProperties(t *testing.T) {
+	r := newRig(t)
+	r.Create("files", "hosted", "raw", nil)
+	r.Create("images", "hosted", "docker", nil)
+	for _, p := range []string{"a.txt", "b.txt"} {
+		r.Put("files", p, []byte(p))
+	}
+	r.pushImage("admin", "images/app", "1.2", "one")
+	r.pushImage("admin", "images/app", "1.20", "two")
+	sum := sha256.Sum256([]byte("b.txt"))
+	for _, tc := range []struct{ query, want string }{
+		{"sha256=" + strings.ToUpper(hex.EncodeToString(sum[:])), "b.txt"},
+		{"sha256=" + strings.Repeat("0", 64), ""},
+		{"sha1=" + strings.Repeat("0", 40), ""},
+		{"format=npm", ""},
+		{"format=raw&name=a", "a.txt"},
+		{"sort=name&format=npm", ""},
+	} {
+		var p nexusPage
+		r.do("admin", "GET", nexus.Prefix+"/search/assets?repository=files&"+tc.query, nil).status(200).decode(&p)
+		if p.paths() != tc.want {
+			t.Errorf("%s: %q, want %q", tc.query, p.paths(), tc.want)
+		}
+		want := 404
+		if tc.want != "" {
+			want = 302
+		}
+		r.do("admin", "GET", nexus.Prefix+"/search/assets/download?repository=files&"+tc.query, nil).status(want)
+	}
+	for _, query := range []string{"version=1", "maven.groupId=x", "docker.imageTag=x", "prerelease=true"} {
+		for _, path := range []string{"/search", "/search/assets", "/assets", "/components", "/search/assets/download"} {
+			r.do("admin", "GET", nexus.Prefix+path+"?repository=files&"+query, nil).status(400)
+		}
+	}
+	for version, want := range map[string]string{"1.2": "1.2", "1.2*": "1.2 1.20", "*": "1.2 1.20", "1": "", "1.?": "", "[1]*": ""} {
+		var tags []string
+		for _, i := range r.nexus("admin", "/search", "repository", "images", "name", "app/tags", "version", version).Items {
+			tags = append(tags, strings.TrimPrefix(i.Name, "app/tags/"))
+		}
+		slices.Sort(tags)
+		if got := strings.Join(tags, " "); got != want {
+			t.Errorf("version %s: %q, want %q", version, got, want)
+		}
+	}
+	if got := r.nexus("admin", "/assets", "repository", "files", "version", "", "prerelease", "").paths(); got == "" {
+		t.Error("empty parameters narrow the search")
+	}
 }
 
 func TestNexusPages(t *testing.T) {

@@ -46,12 +46,15 @@ func encodingOptions() cbor.EncOptions {
 
 func decodingOptions(extra cbor.ExtraDecErrorCond) cbor.DecOptions {
 	return cbor.DecOptions{
-		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-		MaxNestedLevels:   maxNesting,
-		MaxArrayElements:  maxElements,
-		MaxMapPairs:       maxElements,
-		IndefLength:       cbor.IndefLengthForbidden,
-		TagsMd:            cbor.TagsForbidden,
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+		MaxNestedLevels:  maxNesting,
+		MaxArrayElements: maxElements,
+		MaxMapPairs:      maxElements,
+		IndefLength:      cbor.IndefLengthForbidden,
+		TagsMd:           cbor.TagsForbidden,
+		// What strangers send may get into a record, as an upstream's ETag in
+		// Latin-1 does. Marshal writes it, so it has to be readable.
+		UTF8:              cbor.UTF8DecodeInvalid,
 		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
 		ExtraReturnErrors: extra,
 	}

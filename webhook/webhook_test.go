@@ -155,7 +155,7 @@ func TestCommitsAreTold(t *testing.T) {
 	r.hook(t, to.URL, func(w *config.Webhook) { w.Repos = []string{"other"} })
 	r.Put("files", "d/a.txt", []byte("hello"))
 	m := to.next(t)
-	if got, want := m.header.Get(webhook.SignatureHeader), webhook.Sign("key", m.body); got != want || !strings.HasPrefix(got, "sha256=") {
+	if got, want := m.header.Get("X-Granary-Signature-256"), webhook.Sign("key", m.body); got != want || !strings.HasPrefix(got, "sha256=") {
 		t.Errorf("signature %q, want %q", got, want)
 	}
 	if m.header.Get(webhook.EventHeader) != "artifacts_changed" || m.header.Get(webhook.DeliveryHeader) != m.json.ID || m.json.Topic != "artifacts" {

@@ -37,6 +37,10 @@ const (
 type Config struct {
 	// Root is the folder; it is made if it is missing.
 	Root string
+	// Existing says that blobs were kept there before: a folder that is missing
+	// or has nothing in it, as where a disk is not mounted, is ErrUnavailable
+	// then, and not a store without blobs.
+	Existing bool
 	// Sync makes a blob durable before Commit returns. Without it, a power cut
 	// may take what was committed in the last half minute.
 	Sync bool
@@ -84,6 +88,11 @@ func Open(cfg Config) (*Store, error) {
 }
 
 func open(cfg Config) (*Store, error) {
+	if cfg.Existing {
+		if err := used(cfg.Root); err != nil {
+			return nil, err
+		}
+	}
 	if err := makeRoot(cfg.Root, cfg.Sync); err != nil {
 		return nil, err
 	}
@@ -100,6 +109,18 @@ func open(cfg Config) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// used returns an error if the folder was never opened: Open leaves .tmp in it.
+func used(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(entries) == 0 {
+		return fmt.Errorf("%w: it is missing or empty; is its disk mounted? An update of the store makes it anew", blob.ErrUnavailable)
+	}
+	return nil
 }
 
 // makeRoot makes path and what is missing above it.

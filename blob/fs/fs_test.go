@@ -1,6 +1,10 @@
 package fs
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -48,6 +52,25 @@ func TestStore(t *testing.T) {
 				return s
 			}}.Run(t)
 		})
+	}
+}
+
+// A folder that was a store is not made anew where its disk is not mounted.
+func TestFolderThatIsGone(t *testing.T) {
+	empty := t.TempDir()
+	missing := filepath.Join(empty, "x")
+	for _, root := range []string{empty, missing} {
+		if _, err := Open(Config{Root: root, Existing: true}); !errors.Is(err, blob.ErrUnavailable) || !strings.Contains(err.Error(), root) {
+			t.Errorf("%s: %v", root, err)
+		}
+	}
+	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was made: %v", err)
+	}
+	made := open1(t, Config{Root: missing})
+	again := open1(t, Config{Root: missing, Existing: true})
+	if made == again {
+		t.Error("one store")
 	}
 }
 

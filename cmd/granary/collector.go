@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"granary/gc"
 	"granary/gc/explain"
 	"granary/kv"
@@ -24,4 +26,13 @@ func (n *node) explainer() *explain.Explainer {
 	return explain.New(explain.Config{
 		KV: n.kv, Registry: n.registry, Store: n.repos.Store, Upload: repo.ReadUpload, Pending: n.collector.Pending, Now: wallClock,
 	})
+}
+
+// storeUsage is what the collector's last round has counted.
+func (n *node) storeUsage(ctx context.Context, store string) (blobs, bytes int64, ok bool) {
+	kept, ok, err := n.collector.Usage(ctx, store)
+	if err != nil {
+		n.log.WarnContext(ctx, "look what a store keeps", "store", store, "error", err)
+	}
+	return kept.Blobs, kept.Bytes, ok
 }

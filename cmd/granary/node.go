@@ -181,6 +181,11 @@ func (n *node) grace() time.Duration {
 // configuration lists. A first start that was cut off, or refused, is taken up
 // again by the next one.
 func (n *node) prepare(ctx context.Context) (err error) {
+	if kv.TraitsOf(n.kv).Embedded {
+		if err := n.followData(ctx); err != nil {
+			return err
+		}
+	}
 	fresh := len(n.registry.Stores()) == 0 && len(n.registry.Repositories()) == 0
 	first := firstStart{n.kv}
 	if fresh {
@@ -215,6 +220,9 @@ func (n *node) makeDefaultStore(ctx context.Context) error {
 	root, err := filepath.Abs(filepath.Join(n.config.Data, "blobs"))
 	if err != nil {
 		return fmt.Errorf("data folder: %w", err)
+	}
+	if err := noBlobs(root); err != nil {
+		return err
 	}
 	_, err = n.registry.CreateStore(ctx, defaultStore, func(s *config.Store) error {
 		s.Type, s.Root, s.Sync, s.IOSize = config.File, root, true, 1024

@@ -57,12 +57,20 @@ func dynamoConfig(c *Config) dynamo.Config {
 	}
 }
 
-// openStore opens a blob store; parts is what its uploads take memory from, nil
-// for memory of its own.
+// openStore opens a blob store that was made; parts is what its uploads take
+// memory from, nil for memory of its own.
 func openStore(ctx context.Context, s *config.Store, parts *s3.Memory) (blob.Store, error) {
 	if s.Type == config.File {
-		return fs.Open(fs.Config{Root: s.Root, Sync: s.Sync, IOSize: int(s.IOSize) << 10, DirectIO: s.DirectIO, Now: wallClock})
+		return openFolder(s, true)
 	}
+	return openBucket(ctx, s, parts)
+}
+
+func openFolder(s *config.Store, existing bool) (blob.Store, error) {
+	return fs.Open(fs.Config{Root: s.Root, Existing: existing, Sync: s.Sync, IOSize: int(s.IOSize) << 10, DirectIO: s.DirectIO, Now: wallClock})
+}
+
+func openBucket(ctx context.Context, s *config.Store, parts *s3.Memory) (blob.Store, error) {
 	secret, err := s.SecretKey.Reveal()
 	if err != nil {
 		return nil, fmt.Errorf("secret key of store %s: %w", s.Name, err)
@@ -86,9 +94,17 @@ func prefixes(key string, list []string) ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// probe tells whether a new or changed store works, before it is used.
+func openNew(ctx context.Context, s *config.Store) (blob.Store, error) {
+	if s.Type == config.File {
+		return openFolder(s, false)
+	}
+	return openBucket(ctx, s, nil)
+}
+
+// probe tells whether a new or changed store works, before it is used. A folder
+// that is missing is made.
 func probe(ctx context.Context, s *config.Store) error {
-	bs, err := openStore(ctx, s, nil)
+	bs, err := openNew(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"answers":   answers,
 			"serving":   serving,
 			"terminate": terminate,
 		},
@@ -49,6 +52,20 @@ func serving(ts *testscript.TestScript, _ bool, _ []string) {
 		}
 	}
 	ts.Fatalf("no server at %s", ts.Getenv("ADDR"))
+}
+
+// answers asks the server at $ADDR once, as the administrator, and compares the
+// status: answers STATUS METHOD PATH.
+func answers(ts *testscript.TestScript, _ bool, args []string) {
+	req, err := http.NewRequest(args[1], ts.Getenv("URL")+args[2], strings.NewReader(strings.Repeat("x", 100_000)))
+	ts.Check(err)
+	req.SetBasicAuth("admin", ts.Getenv("GRANARY_ADMIN_PASSWORD"))
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
+	if got := strconv.Itoa(resp.StatusCode); got != args[0] {
+		ts.Fatalf("%s %s: %s, want %s", args[1], args[2], got, args[0])
+	}
 }
 
 // terminate sends SIGTERM to all that runs in the background.

@@ -68,12 +68,19 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	}
 
 	// The listeners come first: an address in use ends the start before it
-	// has touched the data.
+	// has touched the data, and so before the first password is made up. So
+	// does a certificate that can't be read.
 	l, err := listen(c)
 	if err != nil {
 		return err
 	}
 	defer l.close()
+	cert := &certificate{cert: c.HTTPS.Cert, key: c.HTTPS.Key, log: log}
+	if l.https != nil {
+		if err := cert.load(); err != nil {
+			return err
+		}
+	}
 	n, err := startNode(ctx, c, out)
 	if err != nil {
 		return err
@@ -104,7 +111,7 @@ func serve(ctx context.Context, c *Config, stderr io.Writer) (err error) {
 	defer settled.Stop()
 	// Event streams would keep the server from stopping.
 	defer context.AfterFunc(ctx, n.feed.Close)()
-	return l.serve(ctx, c, h, metrics.Handler(), log, newPorts(n.registry.Listening, h, c, log).run)
+	return l.serve(ctx, c, h, metrics.Handler(), log, cert, newPorts(n.registry.Listening, h, c, log).run)
 }
 
 // settleTime is how long after a start its memory is given back.
@@ -126,7 +133,7 @@ func (n *node) handler(a httpapi.Authenticator, s *surface) (http.Handler, error
 		Auth: a, Repositories: n.repos, Formats: n.formats, Audit: n.audit, Settings: n.registry.Settings, Version: version, Origin: n.origin,
 		REST: rest.Config{
 			Auth: n.auth, Registry: n.registry, Repositories: n.repos, Version: version, Ready: n.member.Ready, Events: n.feed, Tasks: n.tasks, Members: n.member,
-			Webhooks: n.hooks, Audit: n.audit, Explainer: n.explainer(),
+			Webhooks: n.hooks, Audit: n.audit, Explainer: n.explainer(), StoreUsage: n.storeUsage,
 		},
 		Ready: n.member.Ready, Expand: repo.Expand, MetricsElsewhere: n.config.MetricsListen != "", Log: n.log, Now: wallClock,
 	}
@@ -221,7 +228,7 @@ func (l *listeners) url() string {
 
 // serve answers on all listeners, and does what is to be done also, until ctx
 // ends or one of them fails.
-func (l *listeners) serve(ctx context.Context, c *Config, h, metrics http.Handler, log *slog.Logger, also func(context.Context) error) error {
+func (l *listeners) serve(ctx context.Context, c *Config, h, metrics http.Handler, log *slog.Logger, cert *certificate, also func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return also(ctx) })
 	run := func(x net.Listener, sc httpapi.ServerConfig) {
@@ -238,10 +245,6 @@ func (l *listeners) serve(ctx context.Context, c *Config, h, metrics http.Handle
 	}
 	run(l.http, httpapi.ServerConfig{Handler: h})
 	if l.https != nil {
-		cert := &certificate{cert: c.HTTPS.Cert, key: c.HTTPS.Key, log: log}
-		if err := cert.load(); err != nil {
-			return err
-		}
 		run(l.https, httpapi.ServerConfig{Handler: h, TLS: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}})
 	}
 	mux := http.NewServeMux()

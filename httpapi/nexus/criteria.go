@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"granary/digest"
 	"granary/formats"
 	"granary/httpapi/requestpath"
 )
@@ -23,7 +24,10 @@ type criteria struct {
 	names      []pattern // any of them; none is everything
 	texts      []string  // all of them, in lower case
 	group      string
-	sort       string // "", "name" or "version"
+	format     string
+	version    string                      // a pattern of path.Match; "" is any
+	sums       map[digest.Algorithm]string // in hex, lower case
+	sort       string                      // "", "name" or "version"
 	descending bool
 	token      string
 	limit      int
@@ -53,6 +57,9 @@ func parse(r *http.Request) (criteria, error) {
 	if s := q.Get("sort"); s == "name" || s == "version" {
 		c.sort = s
 	}
+	if err := c.parseProperties(q); err != nil {
+		return criteria{}, err
+	}
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
@@ -61,6 +68,63 @@ func parse(r *http.Request) (criteria, error) {
 		c.limit = min(n, maxLimit)
 	}
 	return c, nil
+}
+
+// parseProperties reads what a search asks of files beside their paths. What
+// narrows a search of Nexus and is not known here is refused: ignored, it would
+// give a script that deletes or downloads what it finds everything.
+func (c *criteria) parseProperties(q url.Values) error {
+	c.format = q.Get("format")
+	if v := q.Get("version"); v != "" {
+		// Only the star is a wildcard.
+		c.version = strings.NewReplacer(`\`, `\\`, "[", `\[`, "?", `\?`, "/", "\x00").Replace(v)
+	}
+	for _, algorithm := range digest.Algorithms {
+		if sum := q.Get(string(algorithm)); sum != "" {
+			if c.sums == nil {
+				c.sums = map[digest.Algorithm]string{}
+			}
+			c.sums[algorithm] = strings.ToLower(sum)
+		}
+	}
+	for name, values := range q {
+		if (strings.Contains(name, ".") || name == "prerelease") && values[0] != "" {
+			return formats.BadRequest("%s: can't be searched for", name)
+		}
+	}
+	return nil
+}
+
+// refuse tells what the files of a format can't be asked for.
+func (c criteria) refuse(f formats.Format) error {
+	if _, ok := f.(formats.Releaser); c.version != "" && !ok {
+		return formats.BadRequest("version: files of format %s have none; search by name", f.Name())
+	}
+	return nil
+}
+
+// matchRecord tells whether a file is what is asked for.
+func (c criteria) matchRecord(f formats.Format, rec formats.Record) bool {
+	if c.format != "" && c.format != f.Name() || !c.match(pathOf(rec)) {
+		return false
+	}
+	for algorithm, want := range c.sums {
+		if rec.Sums.Hex(algorithm) != want {
+			return false
+		}
+	}
+	if c.version == "" {
+		return true
+	}
+	name := rec.Name
+	if d, ok := f.(formats.Describer); ok {
+		if described := d.Described(rec); described != "" {
+			name = described
+		}
+	}
+	_, version := f.(formats.Releaser).Release(rec.Scope, name) // refuse has seen to it
+	ok, err := path.Match(c.version, strings.ReplaceAll(version, "/", "\x00"))
+	return err == nil && ok && version != ""
 }
 
 // literalPlus returns a parameter of which a plus sign is a plus sign: scripts

@@ -75,7 +75,10 @@ func (a *api) search(x *exchange.Exchange, r *http.Request) (criteria, *repo.Han
 		return c, nil, errNoRepository
 	}
 	h, err := a.open(x, formats.VerbRead, c.repository)
-	return c, h, err
+	if err != nil {
+		return c, nil, err
+	}
+	return c, h, c.refuse(h.Format)
 }
 
 // download goes to the first asset that is found.
@@ -119,7 +122,7 @@ func matches(ctx context.Context, h *repo.Handle, c criteria) iter.Seq2[repo.Loc
 				return
 			}
 			cursor = l.Next
-			if err == nil && !c.match(pathOf(l.Record)) {
+			if err == nil && !c.matchRecord(h.Format, l.Record) {
 				continue
 			}
 			l.Next = walkToken(l.Next)

@@ -20,7 +20,7 @@ func yieldSorted(ctx context.Context, h *repo.Handle, c criteria, n int, yield f
 			yield(repo.Located{}, err)
 			return true
 		}
-		if c.match(pathOf(rec)) {
+		if c.matchRecord(h.Format, rec) {
 			found = append(found, rec)
 		}
 		if looked++; len(found) > maxSorted || looked > steps {

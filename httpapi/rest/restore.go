@@ -214,7 +214,7 @@ func (p *restorePlan) store(in *CreateStoreRequest) error {
 			continue
 		}
 		if old.Type != s.Type {
-			return &config.FieldError{Field: "store_type", Message: "is another than that of the store which is here"}
+			return &config.FieldError{Field: "store_type", Message: fmt.Sprintf("is another than that of the store which is here: delete that one first (DELETE /api/v1/stores/%s), which is possible while nothing is in it", in.Name)}
 		}
 		s.ID, s.SecretKey = id, old.SecretKey
 	}

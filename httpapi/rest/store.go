@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"path/filepath"
 
 	"granary/repo/config"
 )
@@ -70,6 +71,14 @@ type UpdateStoreRequest struct {
 func (in *StoreFields) apply(s *config.Store) error {
 	def := config.NewStore(s.Type)
 	plain(in.Root, &s.Root, def.Root)
+	if in.Root.set && s.Root != "" && !filepath.IsAbs(s.Root) {
+		// The next start may be in another folder.
+		root, err := filepath.Abs(s.Root)
+		if err != nil {
+			return invalid("root", "must be absolute: %s", err)
+		}
+		s.Root = root
+	}
 	plain(in.Sync, &s.Sync, def.Sync)
 	plain(in.IOSize, &s.IOSize, def.IOSize)
 	plain(in.DirectIO, &s.DirectIO, def.DirectIO)
