@@ -112,11 +112,12 @@ func (s *Service) whole(ctx context.Context, c stored) error {
 
 // read reads all of a blob and remembers what came of it.
 func (s *Service) read(ctx context.Context, c stored) error {
+	began := s.Now()
 	r, err := s.opener(c.store, c.blob, c.sums)(ctx, 0, -1)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, s.holding(ctx, r, c))
+	_, err = io.Copy(io.Discard, s.holding(ctx, r, c, began))
 	if err = errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("hold blob %s against its digest: %w", c.blob, err)
 	}
@@ -133,17 +134,19 @@ func (s *Service) sounded(open opener, c stored) opener {
 		if err := s.whole(ctx, c); err != nil {
 			return nil, err
 		}
+		began := s.Now()
 		r, err := open(ctx, offset, n)
 		if err == nil && s.changed(c, r) {
 			s.sound.seen.Invalidate(c.blob)
 			if err = errors.Join(r.Close(), s.whole(ctx, c)); err == nil {
+				began = s.Now()
 				r, err = open(ctx, offset, n)
 			}
 		}
 		if err != nil || c.size <= longestSound || offset > 0 || n >= 0 && n < c.size || s.known(c) {
 			return r, err
 		}
-		return readCloser{s.holding(ctx, r, c), r}, nil
+		return readCloser{s.holding(ctx, r, c, began), r}, nil
 	}
 }
 
@@ -152,11 +155,11 @@ type readCloser struct {
 	io.Closer
 }
 
-// holding reads all of a content and ends with formats.ErrCorrupt, without its
+// holding reads all of a content that was opened after began, and ends with formats.ErrCorrupt, without its
 // last byte, if it is not what was stored.
-func (s *Service) holding(ctx context.Context, r io.Reader, c stored) io.Reader {
+func (s *Service) holding(ctx context.Context, r io.Reader, c stored, began time.Time) io.Reader {
 	info, _ := blob.StatReader(r)
-	return &held{service: s, ctx: ctx, r: r, content: c, hash: blake3.New(), left: c.size, found: found{s.Now(), info.Modified}}
+	return &held{service: s, ctx: ctx, r: r, content: c, hash: blake3.New(), left: c.size, found: found{began, info.Modified}}
 }
 
 type held struct {
