@@ -49,7 +49,7 @@ func TestFields(t *testing.T) {
 func TestBadFields(t *testing.T) {
 	s := formattest.NewStore(t, format())
 	for _, body := range []string{
-		``, `[]`, `"x"`, `{"origin":1}`, `{"orgin":"x"}`, `{"origin":"a\nMD5Sum: b"}`, `{"label":" a"}`, `{"description":"` + strings.Repeat("x", 301) + `"}`,
+		``, `[]`, `"x"`, `{"origin":1}`, `{"origins":"x"}`, `{"origin":"a\nMD5Sum: b"}`, `{"label":" a"}`, `{"description":"` + strings.Repeat("x", 301) + `"}`,
 		`{"suite":"a/b"}`, `{"suite":"../x"}`, `{"codename":"a b"}`, `{"suite":"one","codename":"two"}`, `{"but_automatic_upgrades":true}`, `{"not_automatic":"yes"}`, `{} {}`,
 		`{"origin":"` + strings.Repeat("x", 17<<10) + `"}`,
 	} {
