@@ -26,8 +26,13 @@ func (c *cache) unsettled(ctx context.Context, scope, path string, old *document
 	if old == nil || !c.promises(scope, path) {
 		return false, nil
 	}
-	copies, err := c.copies(ctx, scope)
-	return len(copies) > 0, err
+	for _, err := range c.service.Records.Scope(ctx, c.repo.space, scope, record.Consistent) {
+		if err != nil {
+			return false, fmt.Errorf("look for copies of %s/%s: %w", c.repo.Name, scope, err)
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // copies are the digests of a scope's files that are kept, by name.
@@ -91,12 +96,16 @@ func (c *cache) drop(ctx context.Context, scope string, copies map[string]digest
 	}
 	for _, file := range wrong {
 		for name, sums := range copies {
-			if name != file && (promised[name] || !strings.HasPrefix(name, file+".")) {
+			if promised[name] || !strings.HasPrefix(name, file+".") {
 				continue
 			}
 			if err := c.dropCopy(ctx, scope, name, sums); err != nil {
 				return err
 			}
+		}
+		// Last: while it is there, who goes on after a crash knows what belongs to it.
+		if err := c.dropCopy(ctx, scope, file, copies[file]); err != nil {
+			return err
 		}
 	}
 	return nil

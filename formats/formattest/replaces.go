@@ -3,7 +3,9 @@ package formattest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +54,47 @@ func (s Sample) upstreamReplaces(t *testing.T) {
 	s.wants(t, r, "c", 0, 1)
 	if _, _, err := r.Send(t.Context(), "c", "GET", s.Files(9)[0], nil); err == nil || errors.Is(err, formats.ErrCorrupt) {
 		t.Errorf("a version that never was: %v", err)
+	}
+}
+
+// replacedAndDied: a cache that dies at any of its writes while it learns that the
+// upstream has replaced a file gives the new one afterwards.
+func (s Sample) replacedAndDied(t *testing.T) {
+	if _, ok := s.New(time.Now).(formats.Promiser); !ok || s.Conflict == nil || s.Remove == nil || len(s.Docs) == 0 {
+		t.Skip("its documents promise no digests")
+	}
+	store := repotest.NewDying()
+	r := s.rig(t, repotest.Options{KV: store})
+	up := r.Serve(t)
+	for step := 1; ; step++ {
+		origin, cache := fmt.Sprint("origin", step), fmt.Sprint("cache", step)
+		r.Create(origin, config.Hosted, s.name(), nil)
+		r.Cache(cache, s.name(), up.URL+"/"+origin+s.Upstream, 0)
+		s.fill(t, r, origin, 0, 1)
+		s.wants(t, r, cache, 0, 1)
+		if _, _, err := r.Send(t.Context(), origin, "DELETE", s.Remove(1), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.publish(t, r, origin, s.Conflict(t, 1)); err != nil {
+			t.Fatal(err)
+		}
+		s.named(t, r, origin, 0, 1) // so that the upstream has nothing to write
+		store.Set(step)
+		for _, doc := range slices.Concat(s.First, s.Docs) {
+			// It may fail, or answer with what was there.
+			r.Send(t.Context(), cache, "GET", doc, nil) //nolint:errcheck // see above
+		}
+		died := store.Died()
+		store.Set(-1)
+		s.wants(t, r, cache, 0, 1)
+		for _, f := range s.Files(1) {
+			if !bytes.Equal(r.Get(cache, f), r.Get(origin, f)) {
+				t.Errorf("step %d: %s is what the upstream had before", step, f)
+			}
+		}
+		if t.Failed() || !died {
+			return
+		}
 	}
 }
 

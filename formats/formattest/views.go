@@ -76,6 +76,7 @@ func Views(t *testing.T, s Sample) {
 	t.Run("upstream down", s.upstreamDown)
 	t.Run("upstream unreadable", s.upstreamUnreadable)
 	t.Run("upstream replaces", s.upstreamReplaces)
+	t.Run("upstream replaces, cache dies", s.replacedAndDied)
 	t.Run("two nodes", s.twoNodes)
 	t.Run("conditions", s.conditions)
 	t.Run("promoted", s.promoted)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
+
 	"granary/formats"
 )
 

@@ -30,6 +30,13 @@ func (d *Dying) Set(n int) {
 	d.left = n
 }
 
+// Died tells whether a write has failed since Set.
+func (d *Dying) Died() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.left == 0
+}
+
 // Traits are those of the store below.
 func (d *Dying) Traits() kv.Traits { return kv.TraitsOf(d.Store) }
 
