@@ -2,14 +2,17 @@ package repo_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"granary/blob"
 	"granary/blob/fs"
 	"granary/blob/mem"
 	"granary/formats"
@@ -52,6 +55,40 @@ func TestSoundCost(t *testing.T) {
 	// Who comes after the check has ended and before it is known begins another.
 	if n := opened(50); n < 51 || n > 60 {
 		t.Errorf("50 who ask two hours later open it %d times", n)
+	}
+}
+
+// slow calls after once a blob was opened.
+type slow struct {
+	blob.Store
+	opens atomic.Int64
+	after func(n int64)
+}
+
+func (s *slow) Open(ctx context.Context, id blob.ID, offset, n int64) (io.ReadCloser, error) {
+	r, err := s.Store.Open(ctx, id, offset, n)
+	s.after(s.opens.Add(1))
+	return r, err
+}
+
+// The hour begins when bytes were opened to be held against their digest, however
+// long that took: they may have gone bad since.
+func TestSoundSinceItWasOpened(t *testing.T) {
+	blobs := &slow{Store: mem.New(mem.Config{Report: t.Errorf}), after: func(int64) {}}
+	r := repotest.New(t, repotest.Options{Formats: all.Formats, Blobs: blobs})
+	up := upstreamOf(t, "f", filled(200_000, 'f'))
+	r.Cache("c", "raw", up.URL+"/origin", -1)
+	r.Get("c", "f")
+	r.Clock.Advance(2 * time.Hour)
+	first := blobs.opens.Load() + 1
+	blobs.after = func(n int64) {
+		if n == first {
+			r.Clock.Advance(2 * time.Hour)
+		}
+	}
+	r.Get("c", "f")
+	if n := blobs.opens.Load() + 1 - first; n != 3 {
+		t.Errorf("it is opened %d times, want 3: for a check that takes two hours, for another, and to be sent", n)
 	}
 }
 
